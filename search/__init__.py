@@ -1,0 +1,1 @@
+"""Lookback: how the best CNN-LSTM is searched."""

@@ -1,0 +1,78 @@
+"""The error tree, sorted by who has to act.
+
+* SearchError
+  x ConfigError       the study file is wrong: edit it
+  x DataError         the data do not fit the config: edit either
+  x CandidateError    this candidate is unusable: its trial ends, the study goes on
+    - InvalidArchitecture
+    - OversizedModel
+    - DivergedTraining
+    - OutOfMemory
+  x TrackingError     the tracking store cannot be opened at the start: fix its address
+  x StudyError        the study cannot be opened, continued or exported: the message says why
+  x StudyStopped      too many failures in a row: look at the last one
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SearchError(Exception):
+    """The root of every error that is meant for the person who runs a study."""
+
+
+class ConfigError(SearchError):
+    """The study file or command line is wrong: edit it."""
+
+
+class DataError(SearchError):
+    """The data do not fit the study file: edit either."""
+
+
+class CandidateError(SearchError):
+    """This candidate is unusable: its trial ends, the study goes on."""
+
+
+class InvalidArchitecture(CandidateError):
+    """The hyperparameters describe a model that cannot be built."""
+
+
+class OversizedModel(CandidateError):
+    """The model has more parameters than ``training.max_parameters`` allows."""
+
+
+class DivergedTraining(CandidateError):
+    """The loss or the objective stopped being a finite number."""
+
+
+class OutOfMemory(CandidateError):
+    """The device could not hold the model or a batch."""
+
+
+class TrackingError(SearchError):
+    """The tracking store cannot be opened at the start: fix its address."""
+
+
+class StudyError(SearchError):
+    """The study cannot be opened, continued or exported."""
+
+
+class StudyStopped(SearchError):
+    """Too many trials failed in a row: look at the last one."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Write the sentence that names what could be meant instead.
+
+    Args:
+        word: What was received.
+        known: What would have been accepted.
+
+    Returns:
+        "Did you mean 'x'?" where something is near, else "Known: x, y."
+    """
+    names = sorted(known)
+    matches = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if matches:
+        return f"Did you mean {matches[0]!r}?"
+    return f"Known: {', '.join(names)}."

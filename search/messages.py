@@ -1,0 +1,285 @@
+"""All that passes between the driver and a worker: a handful of frozen values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+Scalar: TypeAlias = bool | int | float | str | None
+Parameters: TypeAlias = Mapping[str, Scalar]
+
+
+class Outcome(StrEnum):
+    """What became of a trial."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    DIVERGED = "diverged"
+    OUT_OF_MEMORY = "out_of_memory"
+    OVERSIZED = "oversized"
+    INVALID = "invalid"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    """Ctrl-C came: the trial stays open and the same command continues it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntDomain:
+    """Whole numbers from ``low`` to ``high``, both included."""
+
+    low: int
+    high: int
+    step: int = 1
+    log: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatDomain:
+    """Real numbers from ``low`` to ``high``, both included."""
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceDomain:
+    """One of some values that have no order."""
+
+    values: tuple[Scalar, ...]
+
+
+Domain: TypeAlias = IntDomain | FloatDomain | ChoiceDomain
+
+
+# Driver to worker.
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListSpace:
+    """Build the default candidate once, without training, and list what was asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTrial:
+    """Build and train the candidate of one trial.
+
+    Attributes:
+        number: The trial's number in its study.
+        seed: Seeds the weights, the order of batches and dropout.
+    """
+
+    number: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The value that a worker asked for, in the domain that it named."""
+
+    value: Scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Whether training goes on after a reported epoch.
+
+    Attributes:
+        outcome: ``None`` to go on, else how the trial ends.
+        reason: One sentence for the person who reads the trial.
+    """
+
+    outcome: Outcome | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreTrial:
+    """Score a trained candidate on the test targets.
+
+    Attributes:
+        parameters: The hyperparameters that rebuild it, as a trial recorded them.
+        seed: The trial's seed.
+        weights: Path of the weights file.
+    """
+
+    parameters: Parameters
+    seed: int
+    weights: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """Leave: no more work comes."""
+
+
+ToWorker: TypeAlias = ListSpace | TrainTrial | Answer | Verdict | ScoreTrial | Stop
+
+
+# Worker to driver.
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerReady:
+    """The worker has loaded its libraries and the data.
+
+    Attributes:
+        pid: Its process id.
+        versions: Name and version of the libraries that train.
+        device: What it trains on, as the backend names it.
+    """
+
+    pid: int
+    versions: Mapping[str, str]
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """One hyperparameter that the default candidate asked for.
+
+    Attributes:
+        name: The name under which it is asked for.
+        domain: What may be answered.
+        default: The answer of the first trial.
+    """
+
+    name: str
+    domain: Domain
+    default: Scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceListed:
+    """The answer to ``ListSpace``.
+
+    Attributes:
+        listing: The hyperparameters, in the order asked for.
+        error: Why the default candidate cannot be built, or empty.
+        notes: What a person should know, for example a name asked for twice.
+    """
+
+    listing: tuple[Listed, ...]
+    error: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A hyperparameter that ``build`` asks for.
+
+    Attributes:
+        name: The hyperparameter's name.
+        domain: What may be answered.
+        default: The space's own default, in that domain.
+    """
+
+    name: str
+    domain: Domain
+    default: Scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateBuilt:
+    """The candidate exists and is about to be trained.
+
+    Attributes:
+        parameters: Every hyperparameter's value, in the space's own units.
+        parameter_count: Trainable and other weights, counted as numbers.
+        notes: What the space clipped, one sentence each.
+    """
+
+    parameters: Parameters
+    parameter_count: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochReport:
+    """One epoch's end.
+
+    Attributes:
+        epoch: From 0.
+        metrics: Name to value: ``val_...`` on validation, ``train_...`` on training batches.
+        objective: The objective's value at this epoch.
+        best: The best value of the objective so far: what the pruner sees.
+        seconds: Training and validation time of the epoch.
+    """
+
+    epoch: int
+    metrics: Mapping[str, float]
+    objective: float
+    best: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialEnded:
+    """How a trial ended.
+
+    Attributes:
+        outcome: What became of it.
+        value: The objective at its best epoch, or ``None`` if no epoch ended.
+        best_epoch: From 0, or ``None`` if no epoch ended.
+        epochs: How many epochs ended.
+        parameters: Every hyperparameter's value, in the space's own units.
+        metrics: The metrics of the best epoch.
+        seconds: From the order to the end, in seconds.
+        reason: One sentence, where the outcome needs one.
+        traceback: Where a candidate failed, else empty.
+        weights: Path of the best epoch's weights, or empty.
+    """
+
+    outcome: Outcome
+    value: float | None = None
+    best_epoch: int | None = None
+    epochs: int = 0
+    parameters: Parameters = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    reason: str = ""
+    traceback: str = ""
+    weights: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialScored:
+    """The answer to ``ScoreTrial``: metrics on the test targets, without prefix."""
+
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerFailed:
+    """A bug: anything but a candidate's own error. The study stops.
+
+    Attributes:
+        traceback: The worker's traceback.
+    """
+
+    traceback: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerDied:
+    """Said by an executor: the worker of a slot is gone and another is on its way.
+
+    Attributes:
+        reason: What is known of the cause, for example "killed by signal 9".
+    """
+
+    reason: str
+
+
+FromWorker: TypeAlias = (
+    WorkerReady
+    | SpaceListed
+    | Question
+    | CandidateBuilt
+    | EpochReport
+    | TrialEnded
+    | TrialScored
+    | WorkerFailed
+    | WorkerDied
+)

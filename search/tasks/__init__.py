@@ -1,0 +1,1 @@
+"""One module a kind of task: its metrics, its scores and its naive baselines."""
