@@ -158,7 +158,7 @@ class WorkersConfig(_Section):
     executor: Literal["processes", "inline"] = "processes"
     """processes: warm worker processes; inline: in the driver's own process, one at a time, for debugging."""
     count: int | None = Field(None, ge=1)
-    """Trials trained at once; by default one a GPU, or one for every two cores."""
+    """Trials trained at once; by default one a GPU, or one a core (at most 8)."""
     trials_each: int = Field(20, ge=1)
     """Trials after which a worker process is replaced, since TensorFlow's memory grows with each."""
     max_restarts: int = Field(2, ge=0)

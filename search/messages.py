@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TypeAlias
+
+from search.config import StudyConfig
 
 Scalar: TypeAlias = bool | int | float | str | None
 Parameters: TypeAlias = Mapping[str, Scalar]
@@ -54,6 +57,27 @@ Domain: TypeAlias = IntDomain | FloatDomain | ChoiceDomain
 
 
 # Driver to worker.
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSetup:
+    """What a worker is started with.
+
+    Attributes:
+        config: The study.
+        data: Folder of the prepared data.
+        weights: Folder that the best epoch's weights of each trial go to.
+        log: File that the worker's own output goes to.
+        cores: The CPU cores that it may use; empty for all.
+        gpu: The GPU that it may use, as CUDA names it; empty for none to choose.
+    """
+
+    config: StudyConfig
+    data: Path
+    weights: Path
+    log: Path
+    cores: tuple[int, ...] = ()
+    gpu: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,13 +276,15 @@ class TrialScored:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerFailed:
-    """A bug: anything but a candidate's own error. The study stops.
+    """Anything but a candidate's own error: the study stops.
 
     Attributes:
         traceback: The worker's traceback.
+        mistake: One sentence, if the person who runs the study can mend it; else empty.
     """
 
     traceback: str
+    mistake: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

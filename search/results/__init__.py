@@ -1,1 +1,1 @@
-"""TODO."""
+"""What a person takes away from a study."""

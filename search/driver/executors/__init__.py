@@ -1,1 +1,1 @@
-"""TODO."""
+"""Executors start workers, carry messages and say when a worker has died."""

@@ -1,0 +1,67 @@
+"""Show a study in the MLflow UI: python scripts/browse.py [STUDY]."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from search.driver.tracking.store import open_client, store_uri
+from search.errors import SearchError
+from search.results.browsing import find_study, prepare_view, study_link
+from search.results.serving import DEFAULT_PORT, HOST, choose_port, serve_store
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve the store, print the link and wait for Ctrl-C.
+
+    Args:
+        argv: The command line without the program.
+
+    Returns:
+        0, or 2 after a mistake that the person can mend.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        _browse(arguments)
+    except SearchError as exc:
+        print(exc, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print()
+    return 0
+
+
+def _browse(arguments: argparse.Namespace) -> None:
+    uri = store_uri(arguments.uri, arguments.folder)
+    client = open_client(uri)
+    study = find_study(client, arguments.study)
+    prepare_view(client, study)
+    if uri.startswith("http"):
+        print(f"Study {study.name}: {study_link(uri.rstrip('/'), study)}")
+        return
+    port = (arguments.port or DEFAULT_PORT) if arguments.no_server else choose_port(arguments.port)
+    serving = serve_store(uri, port, arguments.folder / "artifacts")
+    with nullcontext() if arguments.no_server else serving as server:
+        print(f"Study {study.name}: {study_link(f'http://{HOST}:{port}', study)}", flush=True)
+        if server is not None:
+            print("Ctrl-C ends the server.", flush=True)
+            server.wait()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Show a study in the MLflow UI.")
+    parser.add_argument("study", nargs="?", help="by default the one that was begun last")
+    parser.add_argument("--storage.folder", dest="folder", type=Path, default=Path("mlflow_runs"))
+    parser.add_argument("--tracking.uri", dest="uri", help="another store than the folder's own")
+    parser.add_argument("--port", type=int, help="by default the first free one from 5000 on")
+    parser.add_argument(
+        "--no-server", action="store_true", help="only print the link: a server runs already"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Launch a study, or continue it: launch_study.py [STUDY.toml] [--section.field VALUE ...]."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from search.config import StudyConfig, parse_config
+from search.errors import SearchError, StudyStopped
+
+QUICKSTART = Path(__file__).parent / "studies" / "quickstart.toml"
+INTERRUPTED = 130
+"""What a shell expects of a program that Ctrl-C ended."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Launch the study that the command line names.
+
+    Args:
+        arguments: The command line without the program.
+
+    Returns:
+        The exit code: 0 when the study is finished or its time is over, 130 after Ctrl-C, 1 when
+        too many trials failed, 2 when something has to be mended first.
+    """
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    again = shlex.join(["python", "scripts/launch_study.py", *arguments])
+    try:
+        return _launch(parse_config(arguments, default=QUICKSTART), again)
+    except StudyStopped as exc:
+        console.print(str(exc))
+        return 1
+    except SearchError as exc:
+        console.print(f"error: {exc}")
+        return 2
+    except KeyboardInterrupt:
+        console.print(f"Stopped at once. To go on: {again}")
+        return INTERRUPTED
+
+
+def _launch(config: StudyConfig, again: str) -> int:
+    # Loaded after the command line was understood, so that --help answers at once.
+    from search.driver.loop import Ending  # noqa: PLC0415
+    from search.driver.study import run_study  # noqa: PLC0415
+    from search.results.browsing import study_link  # noqa: PLC0415
+    from search.results.export import export_best  # noqa: PLC0415
+    from search.results.summary import show_summary  # noqa: PLC0415
+
+    summary = run_study(config)
+    console = Console(soft_wrap=True, highlight=False)
+    show_summary(summary, console)
+    console.print(f"To browse: python scripts/browse.py {config.name}")
+    if summary.ending is not Ending.FINISHED:
+        console.print(f"The study is {summary.ending}. To go on: {again}")
+        return INTERRUPTED if summary.ending is Ending.INTERRUPTED else 0
+    exported = export_best(config.name, folder=config.storage.folder, uri=config.tracking.uri)
+    console.print(f"The best model is in {exported.folder}, and registered in MLflow.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,49 @@
+"""The cores and GPUs of this machine, shared between worker slots."""
+
+import os
+import shutil
+import subprocess
+
+MOST_WORKERS = 8
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """Name the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them.
+
+    Returns:
+        One name a GPU; empty where there is none.
+    """
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return tuple(name for name in chosen.split(",") if name not in ("", "-1"))
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ()
+    listed = subprocess.run(
+        [tool, "--query-gpu=index", "--format=csv,noheader"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return tuple(listed.stdout.split()) if listed.returncode == 0 else ()
+
+
+def share_cores(slots: int) -> list[tuple[int, ...]]:
+    """Deal this process's cores out to worker slots.
+
+    Args:
+        slots: How many workers there are.
+
+    Returns:
+        The cores of each slot; all empty, meaning no pinning, if there are fewer cores than
+        slots.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < slots:
+        return [()] * slots
+    return [tuple(cores[slot::slots]) for slot in range(slots)]
+
+
+def default_slots() -> int:
+    """Choose how many workers train at once: one a GPU, else one a core, at most eight."""
+    return len(visible_gpus()) or min(len(os.sched_getaffinity(0)), MOST_WORKERS)

@@ -1,0 +1,97 @@
+"""The trials of a study as rows that people read: in the terminal, in MLflow, in a script."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from search.messages import Outcome, Parameters, Scalar
+
+LEADERS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRow:
+    """One trial.
+
+    Attributes:
+        number: From 0; trial 0 has the default hyperparameters.
+        outcome: What became of it; ``None`` while it runs.
+        value: The objective at its best epoch so far.
+        best_epoch: From 0.
+        epochs: How many epochs ended.
+        parameters: Every hyperparameter's value.
+        parameter_count: Weights of the model.
+        metrics: The metrics of the best epoch.
+        seconds: Time that it took, in seconds.
+        reason: Why it ended, where the outcome needs a reason.
+        seed: The seed that it was trained with.
+        weights: Path of its kept weights, or empty.
+    """
+
+    number: int
+    outcome: Outcome | None = None
+    value: float | None = None
+    best_epoch: int | None = None
+    epochs: int = 0
+    parameters: Parameters = field(default_factory=dict)
+    parameter_count: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    reason: str = ""
+    seed: int = 0
+    weights: str = ""
+
+
+def rank(rows: Iterable[TrialRow], direction: str) -> list[TrialRow]:
+    """Order the complete trials from best to worst.
+
+    Args:
+        rows: Trials of any outcome.
+        direction: "maximize" or "minimize".
+
+    Returns:
+        The complete ones; of equals, the earlier first.
+    """
+    complete = [row for row in rows if row.outcome is Outcome.COMPLETE and row.value is not None]
+    sign = -1.0 if direction == "maximize" else 1.0
+    return sorted(complete, key=lambda row: (sign * (row.value or 0.0), row.number))
+
+
+def count_outcomes(rows: Iterable[TrialRow]) -> dict[str, int]:
+    """Count trials by outcome, in the order of ``Outcome``, running ones last."""
+    counts = dict.fromkeys([*(outcome.value for outcome in Outcome), "running"], 0)
+    for row in rows:
+        counts[row.outcome.value if row.outcome else "running"] += 1
+    return {name: count for name, count in counts.items() if count}
+
+
+def write_scalar(value: Scalar) -> str:
+    """Write a hyperparameter's value as a person reads it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def write_parameters(parameters: Parameters) -> str:
+    """Write hyperparameters on one line."""
+    return " ".join(f"{name}={write_scalar(value)}" for name, value in parameters.items())
+
+
+def write_markdown(rows: Iterable[TrialRow], direction: str, metric: str) -> str:
+    """Write the best trials as a Markdown table.
+
+    Args:
+        rows: Trials of any outcome.
+        direction: "maximize" or "minimize".
+        metric: The objective's name.
+
+    Returns:
+        A table of at most ten trials, or one sentence if none is complete.
+    """
+    leaders = rank(rows, direction)[:LEADERS]
+    if not leaders:
+        return "No trial is complete yet."
+    lines = [f"| trial | {metric} | epoch | weights | hyperparameters |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {row.number} | {row.value:.4f} | {(row.best_epoch or 0) + 1} "
+        f"| {row.parameter_count or 0:,} | {write_parameters(row.parameters)} |"
+        for row in leaders
+    ]
+    return "\n".join(lines)

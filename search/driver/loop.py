@@ -1,0 +1,321 @@
+"""The ask, submit, report and tell loop: every message of a worker is answered here."""
+
+import time
+from collections import Counter, deque
+from dataclasses import dataclass
+from enum import StrEnum
+
+from search.config import StudyConfig
+from search.driver.executors.base import Executor
+from search.driver.interrupts import Interrupt
+from search.driver.leaderboard import TrialRow, write_markdown
+from search.driver.progress import StudyStatus, View
+from search.driver.tracking.tracker import Tracker
+from search.driver.trials import Trials
+from search.errors import ConfigError, StudyStopped
+from search.messages import (
+    Answer,
+    CandidateBuilt,
+    EpochReport,
+    FromWorker,
+    ListSpace,
+    Outcome,
+    Question,
+    ScoreTrial,
+    SpaceListed,
+    TrainTrial,
+    TrialEnded,
+    TrialScored,
+    Verdict,
+    WorkerDied,
+    WorkerFailed,
+    WorkerReady,
+)
+
+TICK_SECONDS = 0.5
+"""How often the loop looks at the clock and at Ctrl-C while no message comes."""
+SUCCESSES = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.INTERRUPTED)
+
+
+class Ending(StrEnum):
+    """Why a launch ended."""
+
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+    OUT_OF_TIME = "out of time"
+
+
+class WorkerBug(RuntimeError):
+    """A worker met what is nobody's candidate and nobody's setting: a mistake of ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What the loop works with.
+
+    Attributes:
+        config: The study.
+        executor: Its workers.
+        view: What the person sees.
+        interrupt: Whether the person asked to stop.
+        start: When the launch began, on the monotonic clock.
+    """
+
+    config: StudyConfig
+    executor: Executor
+    view: View
+    interrupt: Interrupt
+    start: float
+
+
+def list_space(room: Room) -> tuple[SpaceListed, dict[int, WorkerReady]]:
+    """Have the first worker that is ready build the default candidate once.
+
+    Args:
+        room: Executor started.
+
+    Returns:
+        What the space asked for, and the workers that are ready.
+
+    Raises:
+        ConfigError: If the default candidate cannot be built.
+        KeyboardInterrupt: If the person asked to stop meanwhile.
+        WorkerBug: If a worker does not come up.
+    """
+    ready: dict[int, WorkerReady] = {}
+    while not room.interrupt.requested:
+        for slot, message in room.executor.receive(TICK_SECONDS):
+            match message:
+                case WorkerReady():
+                    if not ready:
+                        room.executor.send(slot, ListSpace())
+                    ready[slot] = message
+                case SpaceListed(error=""):
+                    return message, ready
+                case SpaceListed():
+                    raise ConfigError(message.error)
+                case _:
+                    raise_failure(message)
+    raise KeyboardInterrupt
+
+
+def raise_failure(message: FromWorker) -> None:
+    """Raise what a worker that cannot go on said.
+
+    Raises:
+        ConfigError: If the person who runs the study can mend it.
+        WorkerBug: In every other case.
+    """
+    match message:
+        case WorkerFailed(mistake=""):
+            raise WorkerBug(f"A worker failed:\n{message.traceback}")
+        case WorkerFailed():
+            raise ConfigError(message.mistake)
+        case WorkerDied():
+            raise WorkerBug(f"A worker did not come up: {message.reason}.")
+        case _:
+            raise WorkerBug(f"A worker said what nobody asked for: {message!r}.")
+
+
+class StudyLoop:
+    """Keeps every slot busy until the budget is spent or somebody stops it."""
+
+    def __init__(
+        self,
+        room: Room,
+        trials: Trials,
+        tracker: Tracker,
+        *,
+        ready: set[int],
+        baseline: float | None,
+    ) -> None:
+        self._room = room
+        self._config = room.config
+        self._trials = trials
+        self._tracker = tracker
+        self._idle = set(ready)
+        self._busy: dict[int, int] = {}
+        self._baseline = baseline
+        self._waiting: deque[int] = deque()
+        self._begun: Counter[int] = Counter()
+        self._ended: Counter[int] = Counter()
+        self._failures = 0
+
+    def run(self) -> Ending:
+        """Run trials until none is left to begin and none is running.
+
+        Returns:
+            Why it ended.
+
+        Raises:
+            ConfigError: If a space asks for what cannot be answered.
+            StudyStopped: After too many failures in a row.
+            WorkerBug: If a worker met a bug.
+        """
+        self._waiting.extend(self._trials.reopen())
+        try:
+            while self._busy or self._wants_more():
+                self._dispatch()
+                for slot, message in self._room.executor.receive(TICK_SECONDS):
+                    self._handle(slot, message)
+                self._room.view.show(self.status())
+        finally:
+            self._abandon()
+        if self._failures >= self._config.budget.max_consecutive_failures:
+            raise StudyStopped(self._sum_failures())
+        if self._room.interrupt.requested:
+            return Ending.INTERRUPTED
+        return Ending.OUT_OF_TIME if self._out_of_time() else Ending.FINISHED
+
+    def score(self, row: TrialRow) -> dict[str, float]:
+        """Have a worker score a complete trial on the test targets.
+
+        Args:
+            row: A complete trial whose weights were kept.
+
+        Returns:
+            Metric names and values.
+
+        Raises:
+            WorkerBug: If the worker cannot.
+        """
+        order = ScoreTrial(parameters=row.parameters, seed=row.seed, weights=row.weights)
+        asked = False
+        while True:
+            if self._idle and not asked:
+                self._room.executor.send(self._idle.pop(), order)
+                asked = True
+            for slot, message in self._room.executor.receive(TICK_SECONDS):
+                match message:
+                    case TrialScored():
+                        return dict(message.metrics)
+                    case WorkerReady():
+                        self._idle.add(slot)
+                    case _:
+                        raise_failure(message)
+
+    def status(self) -> StudyStatus:
+        """Say where the study stands."""
+        elapsed = time.monotonic() - self._room.start
+        ended = sum(self._ended.values())
+        unfinished = len(self._busy) + len(self._waiting)
+        spent, budget = self._trials.charged - unfinished, self._config.budget.trials
+        return StudyStatus(
+            study=self._config.name,
+            metric=self._config.objective.metric,
+            direction=self._trials.direction,
+            baseline=self._baseline,
+            budget=budget,
+            spent=spent,
+            rows=tuple(self._trials.rows.values()),
+            elapsed_seconds=elapsed,
+            seconds_left=elapsed / ended * (budget - spent) if ended else None,
+        )
+
+    def _out_of_time(self) -> bool:
+        limit = self._config.budget.max_seconds
+        return limit is not None and time.monotonic() - self._room.start >= limit
+
+    def _stopping(self) -> str:
+        """Say why nothing new is begun, or nothing."""
+        if self._room.interrupt.requested:
+            return "interrupted: launch the study again to continue this trial"
+        if self._out_of_time():
+            return "budget.max_seconds is over: launch the study again to continue this trial"
+        if self._failures >= self._config.budget.max_consecutive_failures:
+            return "the study stopped after too many failures in a row"
+        return ""
+
+    def _wants_more(self) -> bool:
+        if self._stopping():
+            return False
+        return bool(self._waiting) or self._trials.charged < self._config.budget.trials
+
+    def _dispatch(self) -> None:
+        while self._idle and self._wants_more():
+            slot = min(self._idle)
+            number = self._waiting.popleft() if self._waiting else self._trials.ask()
+            self._idle.remove(slot)
+            self._busy[slot] = number
+            self._begun[number] += 1
+            self._tracker.start_trial(number)
+            order = TrainTrial(number=number, seed=self._trials.seed(number))
+            self._room.executor.send(slot, order)
+
+    def _handle(self, slot: int, message: FromWorker) -> None:
+        match message:
+            case WorkerReady():
+                self._idle.add(slot)
+            case Question():
+                value = self._trials.answer(self._busy[slot], message)
+                self._room.executor.send(slot, Answer(value=value))
+            case CandidateBuilt():
+                self._trials.log_built(self._busy[slot], message)
+                self._tracker.log_built(self._busy[slot], message)
+            case EpochReport():
+                self._judge(slot, message)
+            case TrialEnded():
+                self._end(self._busy.pop(slot), message)
+                self._free(slot)
+            case WorkerDied() if slot in self._busy:
+                self._begin_again(self._busy.pop(slot), message)
+            case WorkerDied() if slot in self._idle:
+                self._idle.remove(slot)
+            case _:
+                raise_failure(message)
+
+    def _judge(self, slot: int, report: EpochReport) -> None:
+        number = self._busy[slot]
+        verdict = self._trials.report(number, report)
+        stopping = self._stopping()
+        if verdict.outcome is None and stopping:
+            verdict = Verdict(outcome=Outcome.INTERRUPTED, reason=stopping)
+        self._room.executor.send(slot, verdict)
+        self._tracker.log_epoch(number, report)
+
+    def _free(self, slot: int) -> None:
+        self._ended[slot] += 1
+        if self._ended[slot] % self._config.workers.trials_each == 0:
+            self._room.executor.replace(slot)
+        else:
+            self._idle.add(slot)
+
+    def _begin_again(self, number: int, death: WorkerDied) -> None:
+        if self._begun[number] <= self._config.workers.max_restarts:
+            self._room.view.say(f"Trial {number} begins again: {death.reason}.")
+            self._waiting.appendleft(number)
+        else:
+            reason = f"its worker died {self._begun[number]} times; {death.reason}"
+            self._end(number, TrialEnded(outcome=Outcome.FAILED, reason=reason))
+
+    def _end(self, number: int, ended: TrialEnded) -> None:
+        row = self._trials.end(number, ended)
+        self._tracker.end_trial(number, ended)
+        self._failures = 0 if row.outcome in SUCCESSES else self._failures + 1
+        self._trials.keep_models(self._config.storage.kept_models)
+        leaders = self._trials.leaders
+        self._tracker.log_study(
+            metrics={"best_objective": leaders[0].value or 0.0} if leaders else {},
+            description=write_markdown(
+                self._trials.rows.values(), self._trials.direction, self._config.objective.metric
+            ),
+        )
+        self._room.view.end_trial(row, self.status())
+
+    def _abandon(self) -> None:
+        """Leave trials that still run when the loop breaks open for the next launch."""
+        for number in self._busy.values():
+            self._end(number, TrialEnded(outcome=Outcome.INTERRUPTED, reason="the driver stopped"))
+        self._busy.clear()
+
+    def _sum_failures(self) -> str:
+        failed = [
+            row
+            for row in self._trials.rows.values()
+            if row.outcome is not None and row.outcome not in SUCCESSES
+        ]
+        last = failed[-1]
+        return (
+            f"budget.max_consecutive_failures: {self._failures} trials failed in a row, so the "
+            f"study stopped. The last one, trial {last.number}, ended {last.outcome}: {last.reason}"
+        )

@@ -1,0 +1,200 @@
+"""What a person sees of a running study: live on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from search.driver.leaderboard import TrialRow, count_outcomes, rank, write_parameters
+from search.messages import Outcome
+
+COLOURS = {Outcome.COMPLETE: "green", Outcome.PRUNED: "yellow", Outcome.INTERRUPTED: "cyan"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyStatus:
+    """Where a study stands.
+
+    Attributes:
+        study: Its name.
+        metric: The objective's name.
+        direction: "maximize" or "minimize".
+        baseline: The best naive baseline's value of the objective, or ``None``.
+        budget: Trials in the whole study.
+        spent: Trials charged to the budget that have ended.
+        rows: Every trial, running ones included.
+        elapsed_seconds: Since this launch.
+        seconds_left: An estimate, or ``None`` before the first trial's end.
+    """
+
+    study: str
+    metric: str
+    direction: str
+    baseline: float | None
+    budget: int
+    spent: int
+    rows: Sequence[TrialRow]
+    elapsed_seconds: float
+    seconds_left: float | None
+
+
+class View(Protocol):
+    """Shows a study; entered when it starts and left when it ends."""
+
+    def __enter__(self) -> Self:
+        """Start showing."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop showing and leave the terminal clean."""
+
+    def say(self, text: str) -> None:
+        """Say one thing that stays on the screen."""
+
+    def show(self, status: StudyStatus) -> None:
+        """Show where the study stands now; called often."""
+
+    def end_trial(self, row: TrialRow, status: StudyStatus) -> None:
+        """Say what became of a trial."""
+
+
+def make_view(console: Console | None = None) -> View:
+    """Choose the view that suits where the output goes.
+
+    Args:
+        console: Where to write; standard error by default.
+
+    Returns:
+        A live view on a terminal, plain lines elsewhere.
+    """
+    console = console or Console(stderr=True)
+    return LiveView(console) if console.is_terminal else PlainView(console)
+
+
+class PlainView:
+    """One line a trial and one a step of the study: for log files and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+    def say(self, text: str) -> None:
+        """Write one line."""
+        self._console.print(
+            time.strftime("%H:%M:%S"), text, soft_wrap=True, highlight=False, markup=False
+        )
+
+    def show(self, status: StudyStatus) -> None:
+        """Write nothing: a log file wants no repetition."""
+
+    def end_trial(self, row: TrialRow, status: StudyStatus) -> None:
+        """Write what became of the trial, and the best so far."""
+        self.say(f"{write_row(row, status.metric)} | {write_status(status)}")
+
+
+class LiveView(PlainView):
+    """A panel that is redrawn: progress, best so far, running trials, counts, time left."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def show(self, status: StudyStatus) -> None:
+        """Redraw the panel."""
+        self._live.update(draw(status))
+
+    def end_trial(self, row: TrialRow, status: StudyStatus) -> None:
+        """Let the trial's line stay above the panel."""
+        colour = COLOURS.get(row.outcome or Outcome.FAILED, "red")
+        self._console.print(Text(write_row(row, status.metric), style=colour), highlight=False)
+
+
+def write_row(row: TrialRow, metric: str) -> str:
+    """Write what became of a trial on one line."""
+    score = "no score" if row.value is None else f"{metric} {row.value:.4f}"
+    parts = [f"trial {row.number}", str(row.outcome or "running"), score]
+    parts.append(f"{row.epochs} epochs in {write_seconds(row.seconds)}")
+    parts += [part for part in (row.reason, write_parameters(row.parameters)) if part]
+    return " | ".join(parts)
+
+
+def write_status(status: StudyStatus) -> str:
+    """Write where the study stands on one line."""
+    leaders = rank(status.rows, status.direction)
+    best = "none yet"
+    if leaders:
+        best = f"{status.metric} {leaders[0].value:.4f} (trial {leaders[0].number})"
+    left = "" if status.seconds_left is None else f", {write_seconds(status.seconds_left)} left"
+    return f"{status.spent}/{status.budget}, best {best}{left}"
+
+
+def write_seconds(seconds: float) -> str:
+    """Write a duration as a person says it: 42 s, 3 min 05 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004
+        return f"{whole} s"
+    if whole < 3600:  # noqa: PLR2004
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def draw(status: StudyStatus) -> Group:
+    """Draw the live panel.
+
+    Args:
+        status: Where the study stands.
+
+    Returns:
+        A bar, the best so far beside the naive baseline, counts, and a table of running trials.
+    """
+    bar = Progress(TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn())
+    bar.add_task(status.study, total=status.budget, completed=status.spent)
+    counts = ", ".join(f"{n} {name}" for name, n in count_outcomes(status.rows).items())
+    naive = "" if status.baseline is None else f", naive baseline {status.baseline:.4f}"
+    lines = [
+        f"best {write_status(status).partition('best ')[2]}{naive}",
+        f"{counts or 'starting'}; {write_seconds(status.elapsed_seconds)} so far",
+    ]
+    running = Table(box=None, pad_edge=False)
+    for head in ("trial", "epoch", status.metric, "hyperparameters"):
+        running.add_column(head, no_wrap=True, overflow="ellipsis")
+    for row in status.rows:
+        if row.outcome is None:
+            score = "" if row.value is None else f"{row.value:.4f}"
+            running.add_row(
+                str(row.number), str(row.epochs), score, write_parameters(row.parameters)
+            )
+    return Group(bar, *(Text(line) for line in lines), running)

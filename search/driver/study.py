@@ -1,0 +1,285 @@
+"""A study from opening to its end: what can be wrong is found before the first trial."""
+
+import importlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from search.config import StudyConfig
+from search.data.preparation import prepare_data
+from search.data.sequences import SequenceCard, SequenceData
+from search.driver.executors.base import Executor
+from search.driver.executors.devices import default_slots
+from search.driver.executors.inline import InlineExecutor
+from search.driver.executors.processes import ProcessExecutor
+from search.driver.interrupts import watch_interrupts
+from search.driver.leaderboard import TrialRow
+from search.driver.loop import Ending, Room, StudyLoop, list_space
+from search.driver.progress import View, make_view
+from search.driver.provenance import describe_study, flatten_settings
+from search.driver.storage import open_storage, study_lock
+from search.driver.tracking.tracker import Tracker
+from search.driver.trials import Trials
+from search.errors import StudyError, TrackingError
+from search.messages import WorkerSetup
+from search.tasks import Baseline, make_task, objective_direction
+
+LIFELONG = (
+    "space",
+    "space_arguments",
+    "seed",
+    "split",
+    "task",
+    "sequence_length",
+    "objective",
+    "training",
+)
+"""Settings that a study keeps for life: with others its trials could not be compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySummary:
+    """What a launch leaves.
+
+    Attributes:
+        config: The study.
+        ending: Why the launch ended.
+        direction: "maximize" or "minimize".
+        rows: Every trial.
+        leaders: The complete trials, best first.
+        baselines: The naive baselines' metrics on validation.
+        test: The best trial's metrics on the test targets; empty before the study is finished.
+        test_baselines: The naive baselines' metrics on the test targets, likewise.
+    """
+
+    config: StudyConfig
+    ending: Ending
+    direction: str
+    rows: Sequence[TrialRow]
+    leaders: Sequence[TrialRow]
+    baselines: Mapping[str, Mapping[str, float]]
+    test: Mapping[str, float]
+    test_baselines: Mapping[str, Mapping[str, float]]
+
+
+def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
+    """Run a study to the end of its budget, or continue it.
+
+    Args:
+        config: The study; its name decides whether one is begun or continued.
+        view: What the person sees; by default a live panel on a terminal, plain lines elsewhere.
+
+    Returns:
+        The trials, the best of them, and its one score on the test targets.
+
+    Raises:
+        ConfigError: If a setting is wrong, or the space cannot build its default candidate.
+        DataError: If the data cannot be read or do not fit the settings.
+        StudyError: If another driver has the study, or it was begun with other settings.
+        TrackingError: If the tracking store cannot be opened, or did not take everything.
+        StudyStopped: After too many failures in a row.
+        KeyboardInterrupt: After a second Ctrl-C, or one before the first trial.
+    """
+    start = time.monotonic()
+    task = make_task(config)
+    direction = objective_direction(task, config.objective)
+    folder = _make_folder(config.storage.folder)
+    with ExitStack() as stack:
+        view = stack.enter_context(view or make_view())
+        interrupt = stack.enter_context(watch_interrupts())
+        stack.enter_context(study_lock(folder, config.name))
+        view.say(f"Study {config.name}: preparing the data.")
+        data, data_folder = prepare_data(config, folder / "data")
+        view.say(f"{data.card.description} {data.card.audit}")
+        storage = open_storage(folder)
+        finished = _find_finished(storage, config, direction, data.card.fingerprint)
+        if finished is not None:
+            view.say(
+                f"Study {config.name} is finished: its {config.budget.trials} trials have ended. "
+                f"Raise --budget.trials to go on."
+            )
+            return summarize(config, finished, Ending.FINISHED)
+        executor = _make_executor(config)
+        stack.callback(executor.stop)
+        executor.start(_make_setup(config, folder, data_folder))
+        view.say(f"Starting {executor.slots} workers.")
+        open_tracker = _load_tracking()
+        baselines = task.baselines(data)
+        naive = _best_naive(baselines, config.objective.metric, direction)
+        room = Room(config=config, executor=executor, view=view, interrupt=interrupt, start=start)
+        listed, ready = list_space(room)
+        for note in listed.notes:
+            view.say(f"Note: {note}")
+        tracker = open_tracker(
+            study=config.name,
+            project=config.tracking.project,
+            uri=config.tracking.uri,
+            folder=folder,
+            tags=describe_study(config, data.card, next(iter(ready.values()))),
+            params=flatten_settings(config),
+        )
+        with _closed_with_status(tracker) as endings:
+            trials = Trials(storage=storage, config=config, direction=direction)
+            _note_study(trials, tracker, config, data.card, baselines)
+            trials.begin(listed.listing)
+            loop = StudyLoop(room, trials, tracker, ready=set(ready), baseline=naive)
+            endings.append(loop.run())
+            if Ending.FINISHED in endings:
+                _look_at_test(trials, tracker, loop, data, baselines)
+        return summarize(config, trials, endings[0])
+
+
+def summarize(config: StudyConfig, trials: Trials, ending: Ending) -> StudySummary:
+    """Sum up what a study holds.
+
+    Args:
+        config: The study.
+        trials: Its trials.
+        ending: Why the launch ended.
+
+    Returns:
+        The summary.
+    """
+    test = trials.notes.get("test", {})
+    return StudySummary(
+        config=config,
+        ending=ending,
+        direction=trials.direction,
+        rows=list(trials.rows.values()),
+        leaders=trials.leaders,
+        baselines=trials.notes.get("baselines", {}),
+        test=test.get("scores", {}),
+        test_baselines=test.get("baselines", {}),
+    )
+
+
+def _make_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise StudyError(
+            f"storage.folder must be a folder that can be written: {exc.strerror}. "
+            f"Received: folder={str(folder)!r}."
+        ) from None
+    return folder.resolve()
+
+
+def _find_finished(
+    storage: optuna.storages.BaseStorage, config: StudyConfig, direction: str, fingerprint: str
+) -> Trials | None:
+    """Check an earlier launch's study, and return it if nothing is left to do.
+
+    Raises:
+        StudyError: If it was begun with other settings or data.
+    """
+    if config.name not in optuna.get_all_study_names(storage):
+        return None
+    trials = Trials(storage=storage, config=config, direction=direction)
+    _check_same(trials.notes, config, fingerprint)
+    done = trials.charged >= config.budget.trials and "test" in trials.notes
+    return trials if done else None
+
+
+def _check_same(notes: Mapping[str, Any], config: StudyConfig, fingerprint: str) -> None:
+    if "config" not in notes:
+        return
+    advice = f"Give this study another name than {config.name!r}, or launch it as it was."
+    now = config.model_dump(mode="json")
+    for section in LIFELONG:
+        if notes["config"][section] != now[section]:
+            raise StudyError(
+                f"{section} must stay as the study was begun: with other settings its trials "
+                f"could not be compared. Received: {now[section]!r}, begun with "
+                f"{notes['config'][section]!r}. {advice}"
+            )
+    if notes["fingerprint"] != fingerprint:
+        raise StudyError(
+            f"data must stay as the study was begun: with other data its trials could not be "
+            f"compared. Received: fingerprint={fingerprint[:16]!r}, begun with "
+            f"{notes['fingerprint'][:16]!r}. {advice}"
+        )
+
+
+def _best_naive(baselines: Sequence[Baseline], metric: str, direction: str) -> float | None:
+    choose = max if direction == "maximize" else min
+    return choose((baseline.validation[metric] for baseline in baselines), default=None)
+
+
+def _make_executor(config: StudyConfig) -> Executor:
+    if config.workers.executor == "inline":
+        return InlineExecutor()
+    return ProcessExecutor(config.workers.count or default_slots())
+
+
+def _make_setup(config: StudyConfig, folder: Path, data: Path) -> WorkerSetup:
+    weights, logs = folder / "checkpoints" / config.name, folder / "logs"
+    weights.mkdir(parents=True, exist_ok=True)
+    logs.mkdir(exist_ok=True)
+    return WorkerSetup(config=config, data=data, weights=weights, log=logs / f"{config.name}.log")
+
+
+def _load_tracking() -> Callable[..., Tracker]:
+    """Load MLflow, which takes seconds, while the workers come up."""
+    opener: Callable[..., Tracker] = importlib.import_module(
+        "search.driver.tracking.mlflow_tracker"
+    ).open_tracker
+    return opener
+
+
+@contextmanager
+def _closed_with_status(tracker: Tracker) -> Iterator[list[Ending]]:
+    """Close the tracker with the status that fits how the launch ended."""
+    endings: list[Ending] = []
+    try:
+        yield endings
+    except BaseException:
+        # What the error says matters more than a record that did not arrive.
+        with suppress(TrackingError):
+            tracker.close("FAILED")
+        raise
+    tracker.close("FINISHED" if Ending.FINISHED in endings else "KILLED")
+
+
+def _note_study(
+    trials: Trials,
+    tracker: Tracker,
+    config: StudyConfig,
+    card: SequenceCard,
+    baselines: Sequence[Baseline],
+) -> None:
+    """Note on a new study what later launches and exports must know."""
+    if "config" in trials.notes:
+        return
+    trials.note("config", config.model_dump(mode="json"))
+    trials.note("fingerprint", card.fingerprint)
+    trials.note("baselines", {baseline.name: dict(baseline.validation) for baseline in baselines})
+    for baseline in baselines:
+        tracker.log_baseline(baseline.name, baseline.validation)
+
+
+def _look_at_test(
+    trials: Trials,
+    tracker: Tracker,
+    loop: StudyLoop,
+    data: SequenceData,
+    baselines: Sequence[Baseline],
+) -> None:
+    """Score the best trial and the baselines on the test targets: once a best trial."""
+    if not trials.leaders or trials.notes.get("test", {}).get("trial") == trials.leaders[0].number:
+        return
+    best = trials.leaders[0]
+    looks = trials.notes.get("test", {}).get("looks", 0) + 1
+    scores = loop.score(best)
+    naive = {baseline.name: dict(baseline.score(data, "test")) for baseline in baselines}
+    trials.note(
+        "test", {"trial": best.number, "looks": looks, "scores": scores, "baselines": naive}
+    )
+    tracker.log_study(
+        metrics={f"test_{name}": value for name, value in scores.items()},
+        tags={"best_trial": str(best.number), "test_looks": str(looks)},
+    )

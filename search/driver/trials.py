@@ -1,0 +1,187 @@
+"""The trials of one study: what Optuna holds of them, and what is decided about them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from search.config import StudyConfig
+from search.driver.leaderboard import TrialRow, rank
+from search.driver.optimization import (
+    ask_trial,
+    continue_trial,
+    enqueue_defaults,
+    suggest,
+    trial_seed,
+)
+from search.driver.pruners import make_pruner, prune_reason
+from search.messages import (
+    CandidateBuilt,
+    EpochReport,
+    Listed,
+    Outcome,
+    Question,
+    Scalar,
+    TrialEnded,
+    Verdict,
+)
+
+STATES: Mapping[Outcome, TrialState] = {
+    Outcome.COMPLETE: TrialState.COMPLETE,
+    Outcome.PRUNED: TrialState.PRUNED,
+    Outcome.DIVERGED: TrialState.FAIL,
+    Outcome.OUT_OF_MEMORY: TrialState.FAIL,
+    Outcome.OVERSIZED: TrialState.FAIL,
+    Outcome.INVALID: TrialState.FAIL,
+    Outcome.FAILED: TrialState.FAIL,
+}
+"""``INTERRUPTED`` is missing: such a trial stays RUNNING and is continued."""
+RECORD = "record"
+"""The trial attribute that holds everything Optuna has no field for, written twice a trial."""
+
+
+class Trials:
+    """A study's trials: the only place that asks, reports and tells.
+
+    Attributes:
+        rows: Every trial by its number.
+        direction: "maximize" or "minimize".
+        notes: What is noted of the study itself.
+    """
+
+    def __init__(
+        self, *, storage: optuna.storages.BaseStorage, config: StudyConfig, direction: str
+    ) -> None:
+        self.direction = direction
+        self._config = config
+        self._study = optuna.create_study(
+            storage=storage,
+            study_name=config.name,
+            direction=direction,
+            pruner=make_pruner(config.pruner),
+            load_if_exists=True,
+        )
+        self._open: dict[int, optuna.Trial] = {}
+        trials = self._study.get_trials(deepcopy=False)
+        self.rows = {t.number: read_row(t) for t in trials if t.state is not TrialState.WAITING}
+        self._reported = {t.number: len(t.intermediate_values) for t in trials}
+        self.notes: dict[str, Any] = dict(self._study.user_attrs)
+
+    def note(self, name: str, value: Any) -> None:
+        """Note something of the study itself; ``value`` is JSON."""
+        self._study.set_user_attr(name, value)
+        self.notes[name] = value
+
+    @property
+    def charged(self) -> int:
+        """The trials that the budget pays for: a candidate that cannot be built is free."""
+        return sum(row.outcome is not Outcome.INVALID for row in self.rows.values())
+
+    @property
+    def leaders(self) -> list[TrialRow]:
+        """The complete trials, best first."""
+        return rank(self.rows.values(), self.direction)
+
+    def begin(self, listing: tuple[Listed, ...]) -> None:
+        """Queue the default hyperparameters, which become trial 0 of a new study."""
+        if not self.rows:
+            enqueue_defaults(self._study, listing)
+
+    def ask(self) -> int:
+        """Open the next trial and return its number."""
+        trial = ask_trial(self._study, self._config.sampler, self._config.seed)
+        self._open[trial.number] = trial
+        self._reported[trial.number] = 0
+        self.rows[trial.number] = TrialRow(number=trial.number, seed=self.seed(trial.number))
+        return trial.number
+
+    def reopen(self) -> list[int]:
+        """Open the trials that an earlier launch left running, and return their numbers.
+
+        One driver holds the study's lock, so whatever is RUNNING at its start is an orphan.
+        """
+        orphans = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        for number in (orphan.number for orphan in orphans):
+            self._open[number] = continue_trial(
+                self._study, number, self._config.sampler, self._config.seed
+            )
+            self.rows[number] = TrialRow(number=number, seed=self.seed(number))
+        return [orphan.number for orphan in orphans]
+
+    def seed(self, number: int) -> int:
+        """Derive a trial's seed from the study's."""
+        return trial_seed(self._config.seed, number)
+
+    def answer(self, number: int, question: Question) -> Scalar:
+        """Answer what a trial's space asks for; the same question gets the same answer."""
+        return suggest(self._open[number], question.name, question.domain)
+
+    def log_built(self, number: int, built: CandidateBuilt) -> None:
+        """Take in that a trial's candidate is built."""
+        self._update(number, parameters=built.parameters, parameter_count=built.parameter_count)
+
+    def report(self, number: int, report: EpochReport) -> Verdict:
+        """Take in an epoch and decide whether the trial goes on."""
+        trial = self._open[number]
+        self._update(number, value=report.best, epochs=report.epoch + 1)
+        if report.epoch < self._reported[number]:
+            return Verdict()
+        trial.report(report.best, report.epoch)
+        self._reported[number] = report.epoch + 1
+        if trial.should_prune():
+            frozen = self._study.get_trials(deepcopy=False)[number]
+            return Verdict(outcome=Outcome.PRUNED, reason=prune_reason(self._study, frozen))
+        return Verdict()
+
+    def end(self, number: int, ended: TrialEnded) -> TrialRow:
+        """Take in how a trial ended; an interrupted one stays open in the study."""
+        trial = self._open.pop(number)
+        row = self._update(
+            number,
+            outcome=ended.outcome,
+            value=ended.value,
+            best_epoch=ended.best_epoch,
+            epochs=ended.epochs,
+            parameters=ended.parameters or self.rows[number].parameters,
+            metrics=ended.metrics,
+            seconds=ended.seconds,
+            reason=ended.reason,
+            weights=ended.weights,
+        )
+        trial.set_user_attr(RECORD, asdict(row))
+        if ended.outcome in STATES:
+            state = STATES[ended.outcome]
+            value = ended.value if state is TrialState.COMPLETE else None
+            self._study.tell(number, value, state=state)
+        return row
+
+    def keep_models(self, count: int) -> None:
+        """Remove the weights of all but the best complete trials."""
+        for row in self.leaders[count:]:
+            if row.weights:
+                Path(row.weights).unlink(missing_ok=True)
+                self._update(row.number, weights="")
+
+    def _update(self, number: int, **changes: Any) -> TrialRow:
+        self.rows[number] = replace(self.rows[number], **changes)
+        return self.rows[number]
+
+
+def read_row(trial: FrozenTrial) -> TrialRow:
+    """Read a trial's row back from Optuna.
+
+    Args:
+        trial: As the storage holds it.
+
+    Returns:
+        The row; a trial that was never ended has its number and what was reported.
+    """
+    record = trial.user_attrs.get(RECORD)
+    if record is None:
+        return TrialRow(number=trial.number, epochs=len(trial.intermediate_values))
+    row = TrialRow(**{**record, "outcome": Outcome(record["outcome"])})
+    kept = row.weights if row.weights and Path(row.weights).is_file() else ""
+    return replace(row, weights=kept)

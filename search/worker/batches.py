@@ -1,0 +1,127 @@
+"""Windows become batches, gathered by index and in an order that depends on seed and epoch alone."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from search.data.sequences import Array, gather_windows
+
+GRAPH_BYTES = 512 * 2**20
+"""Rows up to this size are gathered inside TensorFlow's graph, which holds one copy of them."""
+PREDICTION_BATCH = 512
+
+
+def epoch_order(targets: int, batch_size: int, seed: int, epoch: int) -> Array:
+    """Shuffle the targets of one epoch.
+
+    The last batch is filled up from the epoch's beginning: one batch shape means one
+    compilation.
+
+    Args:
+        targets: How many targets there are.
+        batch_size: Targets in one step, at most ``targets``.
+        seed: The trial's seed.
+        epoch: From 0.
+
+    Returns:
+        Target numbers of shape (steps * batch_size,).
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(targets)
+    return np.resize(order, -(-targets // batch_size) * batch_size)
+
+
+class WindowBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no types
+    """Training batches for any backend, one epoch after the other."""
+
+    def __init__(
+        self, gather: Callable[[Array], tuple[Array, Array]], orders: Iterator[Array], steps: int
+    ) -> None:
+        super().__init__()
+        self._gather = gather
+        self._orders = orders
+        self._steps = steps
+        self._order = next(orders)
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, step: int) -> tuple[Array, Array]:
+        size = len(self._order) // self._steps
+        return self._gather(self._order[step * size : (step + 1) * size])
+
+    def on_epoch_end(self) -> None:
+        """Move to the next epoch's order."""
+        self._order = next(self._orders, self._order)
+
+
+def make_batches(
+    rows: Array, ends: Array, labels: Array, *, length: int, orders: Iterator[Array], steps: int
+) -> Any:
+    """Make what ``model.fit`` trains on.
+
+    TensorFlow gathers inside its graph: 1.4 times faster an epoch than NumPy windows
+    handed to ``fit``, measured on windows of 128 x 9.
+
+    Args:
+        rows: Scaled rows of shape (rows, ...).
+        ends: Row that each window ends at, of shape (targets,).
+        labels: What the model is taught for each target, of shape (targets, ...).
+        length: Rows in one window.
+        orders: The order of the targets for each epoch, as ``epoch_order`` gives it.
+        steps: Batches in one epoch.
+
+    Returns:
+        A dataset for ``fit(..., steps_per_epoch=steps, shuffle=False)``.
+    """
+    if keras.backend.backend() == "tensorflow" and rows.nbytes <= GRAPH_BYTES:
+        return _graph_batches(rows, ends, labels, length=length, orders=orders, steps=steps)
+
+    def gather(chosen: Array) -> tuple[Array, Array]:
+        return gather_windows(rows, ends[chosen], length), labels[chosen]
+
+    return WindowBatches(gather, orders, steps)
+
+
+def _graph_batches(
+    rows: Array, ends: Array, labels: Array, *, length: int, orders: Iterator[Array], steps: int
+) -> Any:
+    import tensorflow as tf  # noqa: PLC0415  # the other backends run without it
+
+    all_rows, all_ends, all_labels = tf.constant(rows), tf.constant(ends), tf.constant(labels)
+    steps_back = tf.range(1 - length, 1, dtype=all_ends.dtype)
+
+    def gather(chosen: Any) -> tuple[Any, Any]:
+        index = tf.gather(all_ends, chosen)[:, None] + steps_back
+        return tf.gather(all_rows, index), tf.gather(all_labels, chosen)
+
+    epochs = tf.data.Dataset.from_generator(
+        lambda: orders, output_signature=tf.TensorSpec([None], tf.int64)
+    )
+    batches = epochs.flat_map(
+        lambda order: tf.data.Dataset.from_tensor_slices(tf.reshape(order, [steps, -1]))
+    )
+    return batches.map(gather).prefetch(2)
+
+
+def predict(model: Any, rows: Array, ends: Array, length: int) -> Array:
+    """Predict for the windows that end at the given rows, in large batches of one shape.
+
+    Args:
+        model: A built Keras model of one input and one output.
+        rows: Scaled rows of shape (rows, ...).
+        ends: Row that each window ends at, of shape (targets,).
+        length: Rows in one window.
+
+    Returns:
+        The model's output of shape (targets, ...).
+    """
+    batches = -(-len(ends) // PREDICTION_BATCH)
+    size = -(-len(ends) // batches)
+    padded = np.resize(ends, batches * size)
+    outputs = [
+        model.predict_on_batch(gather_windows(rows, padded[start : start + size], length))
+        for start in range(0, len(padded), size)
+    ]
+    return np.concatenate(outputs)[: len(ends)]

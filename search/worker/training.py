@@ -1,0 +1,231 @@
+"""One suggestion becomes a trained candidate: build, fit, epoch reports, best-epoch weights."""
+
+import math
+import os
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import keras_tuner
+import numpy as np
+
+from search.data.sequences import Array
+from search.errors import (
+    CandidateError,
+    DivergedTraining,
+    InvalidArchitecture,
+    OutOfMemory,
+    OversizedModel,
+)
+from search.messages import (
+    CandidateBuilt,
+    EpochReport,
+    Outcome,
+    TrainTrial,
+    TrialEnded,
+    Verdict,
+)
+from search.worker.batches import epoch_order, make_batches
+from search.worker.hyperparameters import AskingHyperParameters
+from search.worker.workbench import Candidate, Workbench, candidate_errors
+
+OUTCOMES: Mapping[type[CandidateError], Outcome] = {
+    InvalidArchitecture: Outcome.INVALID,
+    OversizedModel: Outcome.OVERSIZED,
+    DivergedTraining: Outcome.DIVERGED,
+    OutOfMemory: Outcome.OUT_OF_MEMORY,
+}
+
+
+class Channel(Protocol):
+    """A worker's line to the driver."""
+
+    def send(self, message: Any) -> None:
+        """Hand over one message."""
+
+    def recv(self) -> Any:
+        """Wait for one message.
+
+        Raises:
+            EOFError: If the driver is gone.
+        """
+
+
+def run_trial(
+    bench: Workbench, order: TrainTrial, channel: Channel, hp: AskingHyperParameters
+) -> TrialEnded:
+    """Build and train one candidate, reporting every epoch.
+
+    Args:
+        bench: The worker's data and task.
+        order: The trial.
+        channel: Where reports go and verdicts come from.
+        hp: Answers what the space asks for.
+
+    Returns:
+        How the trial ended; a candidate's own error is an outcome, not an exception.
+    """
+    curve = _Curve(bench, channel)
+    try:
+        candidate = bench.build(hp, order.seed)
+        channel.send(
+            CandidateBuilt(
+                parameters=dict(hp.values),
+                parameter_count=candidate.model.count_params(),
+                notes=candidate.notes,
+            )
+        )
+        curve.candidate = candidate
+        with candidate_errors():
+            _fit(bench, candidate, order.seed, hp, curve)
+    except CandidateError as exc:
+        return curve.ended(hp, OUTCOMES[type(exc)], str(exc), trace=traceback.format_exc())
+    if curve.verdict.outcome is not None:
+        return curve.ended(hp, curve.verdict.outcome, curve.verdict.reason)
+    path = bench.weights / f"trial_{order.number:05d}.weights.h5"
+    candidate.model.set_weights(curve.best_weights)
+    save_weights(candidate.model, path)
+    return curve.ended(hp, Outcome.COMPLETE, curve.reason, weights=str(path))
+
+
+def save_weights(model: Any, path: Path) -> None:
+    """Write weights aside, sync them, and move them into place, so that no half file is read.
+
+    Args:
+        model: A built Keras model.
+        path: The file, ending in ``.weights.h5``.
+    """
+    aside = path.with_name(f".{path.name}")
+    model.save_weights(aside, overwrite=True)
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+class _Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
+    """Scores and reports every epoch, keeps the best one, and stops ``fit`` when told to."""
+
+    def __init__(self, bench: Workbench, channel: Channel) -> None:
+        super().__init__()
+        self.candidate: Candidate
+        self.verdict = Verdict()
+        self.best_weights: list[Array] = []
+        self.reason = ""
+        self._bench = bench
+        self._channel = channel
+        self._start = time.monotonic()
+        self._epoch_start = self._start
+        self._values: list[float] = []
+        self._metrics: list[Mapping[str, float]] = []
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Note the time."""
+        self._epoch_start = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Score the validation side, report, and hear the verdict."""
+        train = {f"train_{k}": float(v) for k, v in (logs or {}).items() if "val_" not in k}
+        if not math.isfinite(train.get("train_loss", 0.0)):
+            raise DivergedTraining(f"The loss must stay finite. Received: {train['train_loss']}.")
+        scores = self._bench.score(self.candidate, "validation")
+        metrics = train | {f"val_{name}": value for name, value in scores.items()}
+        value = scores[self._bench.config.objective.metric]
+        if not math.isfinite(value):
+            raise DivergedTraining(f"The objective must stay finite. Received: {value}.")
+        self._values.append(value)
+        self._metrics.append(metrics)
+        if self.best_epoch == len(self._values) - 1:
+            self.best_weights = self.model.get_weights()
+        self._channel.send(
+            EpochReport(
+                epoch=len(self._values) - 1,
+                metrics=metrics,
+                objective=value,
+                best=self._values[self.best_epoch],
+                seconds=time.monotonic() - self._epoch_start,
+            )
+        )
+        self.verdict = self._channel.recv()
+        waited = len(self._values) - 1 - self.best_epoch
+        if waited >= self._bench.config.training.patience:
+            self.reason = f"no better epoch in {waited}"
+        if self.verdict.outcome is not None or self.reason:
+            self.model.stop_training = True
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the best objective, from 0; the earliest of equals."""
+        choose = np.argmax if self._bench.direction == "maximize" else np.argmin
+        return int(choose(self._values))
+
+    def ended(
+        self,
+        hp: AskingHyperParameters,
+        outcome: Outcome,
+        reason: str,
+        *,
+        trace: str = "",
+        weights: str = "",
+    ) -> TrialEnded:
+        """Sum the trial up."""
+        best = self.best_epoch if self._values else None
+        return TrialEnded(
+            outcome=outcome,
+            value=None if best is None else self._values[best],
+            best_epoch=best,
+            epochs=len(self._values),
+            parameters=dict(hp.values),
+            metrics={} if best is None else self._metrics[best],
+            seconds=time.monotonic() - self._start,
+            reason=reason,
+            traceback=trace,
+            weights=weights,
+        )
+
+
+def _fit(
+    bench: Workbench, candidate: Candidate, seed: int, hp: AskingHyperParameters, curve: _Curve
+) -> None:
+    """Train, by the hypermodel's own ``fit`` where it has one."""
+    data, model = bench.data, candidate.model
+    labels = _teach(model, data.labels["train"], len(data.card.classes))
+    epochs = bench.config.training.max_epochs
+    if type(candidate.hypermodel).fit is not keras_tuner.HyperModel.fit:
+        validation = _teach(model, data.labels["validation"], len(data.card.classes))
+        candidate.hypermodel.fit(
+            hp,
+            model,
+            data.windows("train", candidate.length),
+            labels,
+            validation_data=(data.windows("validation", candidate.length), validation),
+            epochs=epochs,
+            callbacks=[curve],
+            verbose=0,
+        )
+        return
+    asked = int(hp.values.get("batch_size", bench.config.training.batch_size))
+    batch_size = min(asked, len(labels))
+    steps = -(-len(labels) // batch_size)
+    orders = (epoch_order(len(labels), batch_size, seed, epoch) for epoch in range(epochs))
+    batches = make_batches(
+        data.rows, data.ends["train"], labels, length=candidate.length, orders=orders, steps=steps
+    )
+    model.fit(
+        batches,
+        epochs=epochs,
+        steps_per_epoch=steps,
+        callbacks=[curve],
+        shuffle=False,
+        verbose=0,
+    )
+
+
+def _teach(model: Any, labels: Array, classes: int) -> Array:
+    """Encode labels as the model's own loss reads them."""
+    loss = model.loss if isinstance(model.loss, str) else getattr(model.loss, "name", "")
+    if loss == "categorical_crossentropy":
+        return np.eye(classes, dtype="float32")[labels]
+    return labels

@@ -1,0 +1,210 @@
+"""Stand-ins that play a script: workers that replay learning curves, a tracker in memory."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from search.driver.executors.base import Arrival
+from search.driver.progress import PlainView, StudyStatus
+from search.messages import (
+    Answer,
+    CandidateBuilt,
+    EpochReport,
+    FloatDomain,
+    FromWorker,
+    IntDomain,
+    Listed,
+    ListSpace,
+    Outcome,
+    Question,
+    Scalar,
+    ScoreTrial,
+    SpaceListed,
+    Stop,
+    ToWorker,
+    TrainTrial,
+    TrialEnded,
+    TrialScored,
+    Verdict,
+    WorkerDied,
+    WorkerReady,
+    WorkerSetup,
+)
+
+LISTING = (
+    Listed(name="units", domain=IntDomain(low=4, high=128, log=True), default=32),
+    Listed(name="rate", domain=FloatDomain(low=1e-4, high=1e-1, log=True), default=1e-2),
+    Listed(name="depth", domain=IntDomain(low=1, high=4), default=2),
+)
+Curve = Callable[[int, Mapping[str, Scalar]], Sequence[float] | TrialEnded | WorkerDied]
+"""From a trial's number and hyperparameters to its learning curve, or to another end."""
+
+
+def rising_curve(number: int, parameters: Mapping[str, Scalar]) -> Sequence[float]:
+    """Learn better the nearer the rate is to 0.01, over five epochs."""
+    peak = 1.0 / (1.0 + abs(float(parameters["rate"] or 0) - 0.01) * 50)
+    return [peak * (epoch + 1) / 5 for epoch in range(5)]
+
+
+class ScriptedExecutor:
+    """Workers that ask for three hyperparameters and replay a curve, without processes."""
+
+    def __init__(self, slots: int = 2, curve: Curve = rising_curve) -> None:
+        self.slots = slots
+        self.curve = curve
+        self.listed = SpaceListed(listing=LISTING)
+        self.orders: list[TrainTrial] = []
+        self.replaced: list[int] = []
+        self.stopped = False
+        self._arrivals: deque[Arrival] = deque()
+        self._workers: dict[int, Iterator[FromWorker]] = {}
+        self._heard: dict[int, ToWorker] = {}
+
+    def start(self, setup: WorkerSetup | None = None) -> None:
+        for slot in range(self.slots):
+            self._arrivals.append((slot, self._ready(slot)))
+
+    def send(self, slot: int, message: ToWorker) -> None:
+        self._heard[slot] = message
+        match message:
+            case ListSpace():
+                self._arrivals.append((slot, self.listed))
+            case TrainTrial():
+                self.orders.append(message)
+                self._workers[slot] = self._play(slot, message.number)
+                self._step(slot)
+            case Answer() | Verdict():
+                self._step(slot)
+            case ScoreTrial():
+                self._arrivals.append((slot, TrialScored(metrics={"accuracy": 0.5})))
+            case Stop():
+                pass
+
+    def receive(self, max_seconds: float) -> Sequence[Arrival]:
+        arrivals = list(self._arrivals)
+        self._arrivals.clear()
+        return arrivals
+
+    def replace(self, slot: int) -> None:
+        self.replaced.append(slot)
+        self._arrivals.append((slot, self._ready(slot)))
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def _ready(self, slot: int) -> WorkerReady:
+        return WorkerReady(pid=slot, versions={}, device="script")
+
+    def _step(self, slot: int) -> None:
+        for message in self._workers[slot]:
+            self._arrivals.append((slot, message))
+            if isinstance(message, WorkerDied):
+                self._arrivals.append((slot, self._ready(slot)))
+            if isinstance(message, Question | EpochReport):
+                return
+
+    def _play(self, slot: int, number: int) -> Iterator[FromWorker]:
+        parameters: dict[str, Scalar] = {}
+        for listed in LISTING:
+            yield Question(name=listed.name, domain=listed.domain, default=listed.default)
+            answer = self._heard[slot]
+            assert isinstance(answer, Answer)
+            parameters[listed.name] = answer.value
+        yield CandidateBuilt(parameters=parameters, parameter_count=100)
+        curve = self.curve(number, parameters)
+        if not isinstance(curve, Sequence):
+            yield curve
+            return
+        for epoch, value in enumerate(curve):
+            best = max(curve[: epoch + 1])
+            yield EpochReport(
+                epoch=epoch,
+                metrics={"val_accuracy": value},
+                objective=value,
+                best=best,
+                seconds=0.01,
+            )
+            verdict = self._heard[slot]
+            assert isinstance(verdict, Verdict)
+            if verdict.outcome is not None:
+                yield self._ended(verdict.outcome, curve[: epoch + 1], parameters, verdict.reason)
+                return
+        yield self._ended(Outcome.COMPLETE, curve, parameters, "")
+
+    def _ended(
+        self,
+        outcome: Outcome,
+        curve: Sequence[float],
+        parameters: Mapping[str, Scalar],
+        reason: str,
+    ) -> TrialEnded:
+        return TrialEnded(
+            outcome=outcome,
+            value=max(curve),
+            best_epoch=curve.index(max(curve)),
+            epochs=len(curve),
+            parameters=parameters,
+            reason=reason,
+        )
+
+
+class MemoryTracker:
+    """Keeps what the driver says, in order."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.built: dict[int, CandidateBuilt] = {}
+        self.epochs: dict[int, list[EpochReport]] = {}
+        self.ended: dict[int, TrialEnded] = {}
+        self.baselines: dict[str, Mapping[str, float]] = {}
+        self.study: dict[str, float] = {}
+        self.tags: dict[str, str] = {}
+        self.description = ""
+        self.files: list[Path] = []
+        self.closed = ""
+
+    def start_trial(self, number: int) -> None:
+        self.begun.append(number)
+
+    def log_built(self, number: int, built: CandidateBuilt) -> None:
+        self.built[number] = built
+
+    def log_epoch(self, number: int, report: EpochReport) -> None:
+        self.epochs.setdefault(number, []).append(report)
+
+    def end_trial(self, number: int, ended: TrialEnded) -> None:
+        self.ended[number] = ended
+
+    def log_baseline(self, name: str, scores: Mapping[str, float]) -> None:
+        self.baselines[name] = scores
+
+    def log_study(
+        self,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+        description: str = "",
+    ) -> None:
+        self.study |= metrics or {}
+        self.tags |= tags or {}
+        self.description = description or self.description
+
+    def log_file(self, path: Path) -> None:
+        self.files.append(path)
+
+    def close(self, status: str) -> None:
+        self.closed = status
+
+
+class QuietView(PlainView):
+    """Keeps what would be shown."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.statuses: list[StudyStatus] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def show(self, status: StudyStatus) -> None:
+        self.statuses.append(status)

@@ -1,0 +1,50 @@
+"""A worker without a backend, for what every executor must do with any worker."""
+
+import os
+import signal
+import sys
+from typing import Any
+
+from search.messages import (
+    EpochReport,
+    ListSpace,
+    Outcome,
+    ScoreTrial,
+    SpaceListed,
+    Stop,
+    TrainTrial,
+    TrialEnded,
+    TrialScored,
+    WorkerFailed,
+    WorkerReady,
+    WorkerSetup,
+)
+
+
+def serve(channel: Any, setup: WorkerSetup) -> None:
+    """Answer every order; a trial's number chooses what goes wrong."""
+    channel.send(WorkerReady(pid=os.getpid(), versions={}, device="script"))
+    while not isinstance(order := channel.recv(), Stop):
+        match order:
+            case ListSpace():
+                channel.send(SpaceListed(listing=()))
+            case TrainTrial(number=666):
+                os.kill(os.getpid(), signal.SIGKILL)
+            case TrainTrial(number=13):
+                channel.send(WorkerFailed(traceback="Traceback: a bug"))
+                return
+            case TrainTrial():
+                print("worker speaks")  # noqa: T201  # it must land in the log, not on the screen
+                print("and complains", file=sys.stderr)  # noqa: T201
+                _train(channel, order)
+            case ScoreTrial():
+                cores = float(len(os.sched_getaffinity(0)))
+                channel.send(TrialScored(metrics={"cores": cores}))
+
+
+def _train(channel: Any, order: TrainTrial) -> None:
+    for epoch in range(3):
+        channel.send(EpochReport(epoch=epoch, metrics={}, objective=0.5, best=0.5, seconds=0.0))
+        if channel.recv().outcome is not None:
+            break
+    channel.send(TrialEnded(outcome=Outcome.COMPLETE, value=0.5, epochs=epoch + 1))

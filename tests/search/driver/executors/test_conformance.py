@@ -1,0 +1,189 @@
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from search.config import make_config
+from search.driver.executors.base import Executor
+from search.driver.executors.inline import InlineExecutor
+from search.driver.executors.processes import ProcessExecutor
+from search.messages import (
+    EpochReport,
+    FromWorker,
+    Outcome,
+    ScoreTrial,
+    TrainTrial,
+    TrialEnded,
+    TrialScored,
+    Verdict,
+    WorkerDied,
+    WorkerFailed,
+    WorkerReady,
+    WorkerSetup,
+)
+
+WORKER = "scripted_worker:serve"
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> WorkerSetup:
+    return WorkerSetup(
+        config=make_config({"name": "conformance"}),
+        data=tmp_path,
+        weights=tmp_path,
+        log=tmp_path / "worker.log",
+    )
+
+
+@pytest.fixture(
+    params=[lambda: InlineExecutor(WORKER), lambda: ProcessExecutor(2, WORKER)],
+    ids=["inline", "processes"],
+)
+def executor(request: pytest.FixtureRequest, setup: WorkerSetup) -> Iterator[Executor]:
+    executor = request.param()
+    executor.start(setup)
+    yield executor
+    executor.stop()
+
+
+@pytest.fixture
+def processes(setup: WorkerSetup) -> Iterator[ProcessExecutor]:
+    executor = ProcessExecutor(2, WORKER)
+    executor.start(setup)
+    yield executor
+    executor.stop()
+
+
+def wait_for(executor: Executor, kind: type, count: int = 1) -> list[tuple[int, FromWorker]]:
+    """Collect arrivals until enough of one kind have come."""
+    seen: list[tuple[int, FromWorker]] = []
+    while sum(isinstance(message, kind) for _, message in seen) < count:
+        seen += executor.receive(5.0)
+    return seen
+
+
+def test_every_slot_comes_up_and_says_so(executor: Executor) -> None:
+    ready = wait_for(executor, WorkerReady, executor.slots)
+    assert sorted(slot for slot, _ in ready) == list(range(executor.slots))
+
+
+def test_reports_and_verdicts_pass_both_ways(executor: Executor) -> None:
+    wait_for(executor, WorkerReady)
+    executor.send(0, TrainTrial(number=1, seed=0))
+    for epoch in range(2):
+        reports = [m for _, m in wait_for(executor, EpochReport) if isinstance(m, EpochReport)]
+        assert [report.epoch for report in reports] == [epoch]
+        outcome = Outcome.PRUNED if epoch == 1 else None
+        executor.send(0, Verdict(outcome=outcome))
+    ended = wait_for(executor, TrialEnded)[-1][1]
+    assert isinstance(ended, TrialEnded)
+    assert ended.epochs == 2
+
+
+def test_nothing_arrives_when_nothing_is_said(executor: Executor) -> None:
+    wait_for(executor, WorkerReady, executor.slots)
+    assert list(executor.receive(0.05)) == []
+
+
+def test_a_replaced_worker_comes_up_again(executor: Executor) -> None:
+    wait_for(executor, WorkerReady, executor.slots)
+    executor.replace(0)
+    assert [slot for slot, _ in wait_for(executor, WorkerReady)] == [0]
+
+
+def test_a_bug_is_told(executor: Executor) -> None:
+    wait_for(executor, WorkerReady, executor.slots)
+    executor.send(0, TrainTrial(number=13, seed=0))
+    told = wait_for(executor, WorkerFailed)[0][1]
+    assert isinstance(told, WorkerFailed)
+    assert "a bug" in told.traceback
+
+
+def test_a_killed_worker_is_noticed_named_and_followed_by_another(
+    processes: ProcessExecutor,
+) -> None:
+    wait_for(processes, WorkerReady, 2)
+    processes.send(1, TrainTrial(number=666, seed=0))
+    slot, death = wait_for(processes, WorkerDied)[-1]
+    assert slot == 1
+    assert isinstance(death, WorkerDied)
+    assert "killed by SIGKILL" in death.reason
+    assert "worker_1.log" in death.reason
+    assert [slot for slot, _ in wait_for(processes, WorkerReady)] == [1]
+
+
+def test_workers_do_not_speak_on_the_drivers_screen(
+    processes: ProcessExecutor, setup: WorkerSetup, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wait_for(processes, WorkerReady, 2)
+    processes.send(0, TrainTrial(number=1, seed=0))
+    wait_for(processes, EpochReport)
+    processes.replace(1)
+    processes.send(0, Verdict(outcome=Outcome.PRUNED))
+    wait_for(processes, TrialEnded)
+    processes.stop()
+    said = setup.log.with_name("worker_0.log").read_text()
+    assert "worker speaks" in said
+    assert "and complains" in said
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores to share")
+def test_workers_share_the_cores(processes: ProcessExecutor) -> None:
+    wait_for(processes, WorkerReady, 2)
+    cores = 0.0
+    for slot in range(2):
+        processes.send(slot, ScoreTrial(parameters={}, seed=0, weights=""))
+        scored = wait_for(processes, TrialScored)[-1][1]
+        assert isinstance(scored, TrialScored)
+        cores += scored.metrics["cores"]
+    assert cores == len(os.sched_getaffinity(0))
+
+
+def test_no_process_stays_behind(processes: ProcessExecutor) -> None:
+    ready = wait_for(processes, WorkerReady, 2)
+    pids = [message.pid for _, message in ready if isinstance(message, WorkerReady)]
+    processes.stop()
+    assert len(pids) == 2
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_script_without_a_main_guard_starts_its_workers_once(
+    setup: WorkerSetup, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('script runs', flush=True)\n"
+        "from search.config import make_config\n"
+        "from search.driver.executors.processes import ProcessExecutor\n"
+        "from search.messages import WorkerSetup\n"
+        "from pathlib import Path\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "setup = WorkerSetup(config=make_config({'name': 'a'}), data=folder, weights=folder,\n"
+        "                    log=folder / 'worker.log')\n"
+        f"executor = ProcessExecutor(1, {WORKER!r})\n"
+        "executor.start(setup)\n"
+        "print(executor.receive(30.0)[0][1].device)\n"
+        "executor.stop()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.split("\n") == ["script runs", "script", ""]
+
+
+def test_ctrl_c_in_the_terminal_does_not_reach_the_workers(processes: ProcessExecutor) -> None:
+    ready = wait_for(processes, WorkerReady, 2)
+    for _, message in ready:
+        assert isinstance(message, WorkerReady)
+        os.kill(message.pid, signal.SIGINT)
+    processes.send(0, TrainTrial(number=1, seed=0))
+    assert wait_for(processes, EpochReport)

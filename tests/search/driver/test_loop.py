@@ -1,0 +1,245 @@
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from fakes import LISTING, Curve, MemoryTracker, QuietView, ScriptedExecutor, rising_curve
+
+from search.config import StudyConfig, make_config
+from search.driver.interrupts import Interrupt
+from search.driver.loop import Ending, Room, StudyLoop, WorkerBug, list_space
+from search.driver.storage import open_storage
+from search.driver.trials import Trials
+from search.errors import ConfigError, StudyStopped
+from search.messages import Outcome, SpaceListed, TrialEnded, WorkerDied, WorkerFailed
+
+Settings = dict[str, object]
+
+
+class Launch:
+    """One launch of a study with scripted workers, on real Optuna."""
+
+    def __init__(
+        self, store: optuna.storages.BaseStorage, curve: Curve, **settings: object
+    ) -> None:
+        self.config: StudyConfig = make_config(
+            {"name": "scripted", "objective": {"metric": "accuracy"}, **settings}
+        )
+        self.executor = ScriptedExecutor(slots=2, curve=curve)
+        self.tracker = MemoryTracker()
+        self.view = QuietView()
+        self.interrupt = Interrupt()
+        self.trials = Trials(storage=store, config=self.config, direction="maximize")
+        self.trials.begin(LISTING)
+        self.executor.start()
+        self.room = Room(
+            config=self.config,
+            executor=self.executor,
+            view=self.view,
+            interrupt=self.interrupt,
+            start=time.monotonic(),
+        )
+        self.loop = StudyLoop(self.room, self.trials, self.tracker, ready=set(), baseline=None)
+
+    def run(self) -> Ending:
+        return self.loop.run()
+
+    def outcomes(self) -> list[Outcome | None]:
+        return [row.outcome for _, row in sorted(self.trials.rows.items())]
+
+
+@pytest.fixture
+def storage() -> optuna.storages.BaseStorage:
+    return optuna.storages.InMemoryStorage()
+
+
+def test_every_trial_of_the_budget_ends_and_is_tracked(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 30})
+    assert launch.run() is Ending.FINISHED
+    assert sorted(launch.tracker.ended) == list(range(30))
+    assert set(launch.outcomes()) == {Outcome.COMPLETE, Outcome.PRUNED}
+    frozen = optuna.load_study(study_name="scripted", storage=storage).trials
+    assert [t.state.name == "COMPLETE" for t in frozen] == [
+        outcome is Outcome.COMPLETE for outcome in launch.outcomes()
+    ]
+
+
+def test_trial_0_has_the_default_hyperparameters(storage: optuna.storages.BaseStorage) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 3})
+    launch.run()
+    assert launch.trials.rows[0].parameters == {"units": 32, "rate": 1e-2, "depth": 2}
+
+
+def test_only_the_best_quarter_goes_on_after_the_early_epoch(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def falling(number: int, parameters: object) -> list[float]:
+        return [1.0 - number / 100] * 5
+
+    launch = Launch(storage, falling, budget={"trials": 12}, pruner={"name": "quarter", "epoch": 2})
+    launch.run()
+    assert launch.outcomes()[:1] == [Outcome.COMPLETE]
+    assert Outcome.PRUNED in launch.outcomes()
+    pruned = [e for e in launch.tracker.ended.values() if e.outcome is Outcome.PRUNED]
+    assert {e.epochs for e in pruned} == {2}
+    assert all("best 25%" in e.reason for e in pruned)
+
+
+def test_a_resumed_study_continues_its_open_trials_and_repeats_no_parameters(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    first = Launch(storage, rising_curve, budget={"trials": 20})
+
+    def stop_at_8(number: int, parameters: object) -> list[float]:
+        if number == 8:
+            first.interrupt.requested = True
+        return [0.1, 0.2, 0.3, 0.4, 0.5]
+
+    first.executor.curve = stop_at_8
+    assert first.run() is Ending.INTERRUPTED
+    open_trials = [n for n, row in first.trials.rows.items() if row.outcome is Outcome.INTERRUPTED]
+    assert open_trials
+
+    second = Launch(storage, rising_curve, budget={"trials": 20})
+    assert second.run() is Ending.FINISHED
+    assert [order.number for order in second.executor.orders][: len(open_trials)] == open_trials
+    assert len(second.trials.rows) == 20
+    assert Outcome.INTERRUPTED not in second.outcomes()
+    asked = {tuple(sorted(row.parameters.items())) for row in second.trials.rows.values()}
+    assert len(asked) == 20
+    assert second.trials.rows[open_trials[0]].parameters == (
+        first.trials.rows[open_trials[0]].parameters
+    )
+
+
+def test_a_trial_whose_worker_died_begins_again_under_its_number(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    deaths: list[int] = []
+
+    def die_once(number: int, parameters: object) -> list[float] | WorkerDied:
+        if number == 2 and not deaths:
+            deaths.append(number)
+            return WorkerDied(reason="worker 0 was killed by SIGKILL")
+        return [0.5] * 5
+
+    launch = Launch(storage, die_once, budget={"trials": 5}, pruner={"name": "none"})
+    assert launch.run() is Ending.FINISHED
+    assert launch.outcomes() == [Outcome.COMPLETE] * 5
+    assert [order.number for order in launch.executor.orders].count(2) == 2
+    assert any("Trial 2 begins again" in text for text in launch.view.said)
+
+
+def test_a_trial_whose_worker_always_dies_fails_and_the_study_goes_on(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def die(number: int, parameters: object) -> list[float] | WorkerDied:
+        return WorkerDied(reason="worker 0 was killed by SIGKILL") if number == 2 else [0.5] * 5
+
+    launch = Launch(
+        storage, die, budget={"trials": 5}, pruner={"name": "none"}, workers={"max_restarts": 2}
+    )
+    launch.run()
+    assert launch.outcomes()[2] is Outcome.FAILED
+    assert launch.outcomes().count(Outcome.COMPLETE) == 4
+    assert [order.number for order in launch.executor.orders].count(2) == 3
+    assert "died 3 times" in launch.tracker.ended[2].reason
+
+
+def test_an_impossible_candidate_is_not_charged_to_the_budget(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def refuse(number: int, parameters: object) -> list[float] | TrialEnded:
+        if number in (1, 3):
+            return TrialEnded(outcome=Outcome.INVALID, reason="no room for a kernel")
+        return [0.5] * 5
+
+    launch = Launch(storage, refuse, budget={"trials": 5}, pruner={"name": "none"})
+    launch.run()
+    assert launch.outcomes().count(Outcome.COMPLETE) == 5
+    assert launch.outcomes().count(Outcome.INVALID) == 2
+
+
+def test_too_many_failures_in_a_row_stop_the_study_and_name_the_last(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def diverge(number: int, parameters: object) -> TrialEnded:
+        return TrialEnded(outcome=Outcome.DIVERGED, reason="The loss must stay finite.")
+
+    launch = Launch(storage, diverge, budget={"trials": 50, "max_consecutive_failures": 4})
+    with pytest.raises(StudyStopped, match=r"4 trials failed in a row.*The loss must stay finite"):
+        launch.run()
+    assert len(launch.trials.rows) <= 5
+
+
+def test_a_bug_in_a_worker_stops_the_study_with_its_traceback(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def fail(number: int, parameters: object) -> list[float] | WorkerFailed:
+        return WorkerFailed(traceback="Traceback: KeyError: 'x'") if number == 1 else [0.5] * 5
+
+    launch = Launch(storage, fail, budget={"trials": 5})
+    with pytest.raises(WorkerBug, match="KeyError: 'x'"):
+        launch.run()
+
+
+def test_a_mistake_found_by_a_worker_is_told_without_a_traceback(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def mistake(number: int, parameters: object) -> WorkerFailed:
+        return WorkerFailed(traceback="Traceback", mistake="hp.Int('x') must have a range.")
+
+    launch = Launch(storage, mistake, budget={"trials": 5})
+    with pytest.raises(ConfigError, match="^hp.Int"):
+        launch.run()
+
+
+def test_a_space_that_cannot_be_built_is_refused_before_the_first_trial(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve)
+    launch.executor.listed = SpaceListed(listing=(), error="space must build its default candidate")
+    with pytest.raises(ConfigError, match="space must build"):
+        list_space(launch.room)
+    assert not launch.trials.rows
+
+
+def test_the_time_budget_leaves_open_trials_for_the_next_launch(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 50, "max_seconds": 1e-9})
+    assert launch.run() is Ending.OUT_OF_TIME
+    assert not launch.trials.rows
+
+
+def test_a_worker_is_replaced_after_its_share_of_trials(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 12}, workers={"trials_each": 3})
+    launch.run()
+    assert len(launch.executor.replaced) == 4
+
+
+def test_only_the_weights_of_the_best_are_kept(
+    storage: optuna.storages.BaseStorage, tmp_path: Path
+) -> None:
+    def write(number: int, parameters: object) -> TrialEnded:
+        path = tmp_path / f"{number}.weights.h5"
+        path.write_bytes(b"weights")
+        return TrialEnded(
+            outcome=Outcome.COMPLETE, value=number / 10, best_epoch=0, weights=str(path)
+        )
+
+    launch = Launch(storage, write, budget={"trials": 6}, storage={"kept_models": 2})
+    launch.run()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["4.weights.h5", "5.weights.h5"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_200_scripted_trials_run_on_the_real_store(tmp_path: Path) -> None:
+    launch = Launch(open_storage(tmp_path), rising_curve, budget={"trials": 200})
+    assert launch.run() is Ending.FINISHED
+    assert len(launch.tracker.ended) == 200
