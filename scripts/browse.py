@@ -4,7 +4,6 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from search.driver.tracking.store import open_client, store_uri
@@ -42,12 +41,14 @@ def _browse(arguments: argparse.Namespace) -> None:
         print(f"Study {study.name}: {study_link(uri.rstrip('/'), study)}")
         return
     port = (arguments.port or DEFAULT_PORT) if arguments.no_server else choose_port(arguments.port)
-    serving = serve_store(uri, port, arguments.folder / "artifacts")
-    with nullcontext() if arguments.no_server else serving as server:
-        print(f"Study {study.name}: {study_link(f'http://{HOST}:{port}', study)}", flush=True)
-        if server is not None:
-            print("Ctrl-C ends the server.", flush=True)
-            server.wait()
+    link = f"Study {study.name}: {study_link(f'http://{HOST}:{port}', study)}"
+    if arguments.no_server:
+        print(link)
+        return
+    print("Starting the MLflow UI.", flush=True)
+    with serve_store(uri, port, arguments.folder / "artifacts") as server:
+        print(f"{link}\nCtrl-C ends the server.", flush=True)
+        server.wait()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -28,7 +28,7 @@ class MachineData(_Section):
     """Where the data come from."""
     machines: int = Field(24, ge=6, le=10_000)
     """Simulated machines, each with offsets of its own."""
-    rows: int = Field(1_500, ge=200, le=1_000_000)
+    rows: int = Field(3_000, ge=600, le=1_000_000)
     """Time steps recorded from each machine."""
     stride: int = Field(12, ge=1)
     """Time steps between one target and the next."""
@@ -44,7 +44,7 @@ class ArraysData(_Section):
     path: Path
     """The .npz file; a relative path in a study file starts at that file's folder."""
     x: str = "x"
-    """Name of the clips in the file, of shape (clips, steps, channels) or (clips, frames, height, width, channels)."""
+    """Name of the clips in the file, of shape (clips, steps, channels), (clips, steps, bands, channels) or (clips, frames, height, width, channels)."""
     y: str = "y"
     """Name of the labels in the file, of shape (clips,)."""
     x_test: str | None = None
@@ -63,7 +63,7 @@ class SplitConfig(_Section):
     """Which targets train, which choose, which are looked at once."""
 
     method: Literal["groups", "blocks", "stratified"] = "groups"
-    """groups: whole groups on one side; blocks: runs of neighbouring clips on one side, with a gap between the sides; stratified: single clips, only where clips are independent."""
+    """groups: whole groups on one side; blocks: stretches of neighbouring clips on one side, with a gap between the sides; stratified: single clips, only where clips are independent."""
     validation: float = Field(0.2, gt=0, lt=0.9)
     """Share of the training targets held out to compare candidates."""
     test: float = Field(0.2, gt=0, lt=0.9)
@@ -325,6 +325,8 @@ def _explain(error: Mapping[str, Any]) -> str:
         return f"{name} is not a setting. {nearest(place[-1], _fields_beside(place))}"
     if error["type"] == "missing":
         return f"{name} must be given. Add it to the study file or write --{name} VALUE."
+    if error["type"] == "union_tag_not_found":
+        return f"{name}.source must be given. Add 'machine' or 'arrays' to the study file."
     rule = error["msg"].removeprefix("Value error, ")
     if rule.startswith(name.split(".")[0] + "."):
         return str(rule)

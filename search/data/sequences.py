@@ -22,7 +22,7 @@ class SequenceCard:
 
     Attributes:
         description: One sentence for the person who browses the study.
-        fingerprint: SHA-256 of rows, targets and labels: equal data, equal fingerprint.
+        fingerprint: SHA-256 of rows, targets, labels and names: equal data, equal fingerprint.
         audit: What the leak audit compared and found.
         longest: The longest sequence that every target leaves room for, in rows.
         channels: Names along the last axis of a row.
@@ -50,8 +50,8 @@ class SequenceData:
 
     Attributes:
         card: What is known beside the arrays.
-        rows: Scaled rows of shape (rows, channels) or (rows, height, width, channels),
-            recordings one after the other, read-only.
+        rows: Scaled rows of shape (rows, channels), (rows, bands, channels) or
+            (rows, height, width, channels), recordings one after the other, read-only.
         ends: For each side the row that each target's window ends at, of shape (targets,);
             the ``card.longest`` rows up to it belong to the same recording.
         labels: For each side the class number of each target, of shape (targets,).

@@ -12,11 +12,14 @@ from search.messages import WorkerReady
 DRIVER_LIBRARIES = ("optuna", "mlflow", "scikit-learn")
 
 
-def describe_study(config: StudyConfig, card: SequenceCard, worker: WorkerReady) -> dict[str, str]:
+def describe_study(
+    config: StudyConfig, direction: str, card: SequenceCard, worker: WorkerReady
+) -> dict[str, str]:
     """Write the tags of a study's run: what a person needs to repeat it.
 
     Args:
         config: The study.
+        direction: Which way the objective is better.
         card: Its data.
         worker: The worker that came up first.
 
@@ -27,6 +30,7 @@ def describe_study(config: StudyConfig, card: SequenceCard, worker: WorkerReady)
     versions |= {"python": platform.python_version(), **worker.versions}
     return {
         "space": config.space,
+        "lookback.direction": direction,
         "data.description": card.description,
         "data.fingerprint": card.fingerprint,
         "data.audit": card.audit,

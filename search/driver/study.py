@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import tomli_w
 
 from search.config import StudyConfig
-from search.data.preparation import prepare_data
+from search.data.preparation import prepare_data, sequence_lengths
 from search.data.sequences import SequenceCard, SequenceData
 from search.driver.executors.base import Executor
 from search.driver.executors.devices import default_slots
@@ -20,6 +21,7 @@ from search.driver.executors.processes import ProcessExecutor
 from search.driver.interrupts import watch_interrupts
 from search.driver.leaderboard import TrialRow
 from search.driver.loop import Ending, Room, StudyLoop, list_space
+from search.driver.mirror import MirroredStorage
 from search.driver.progress import View, make_view
 from search.driver.provenance import describe_study, flatten_settings
 from search.driver.storage import open_storage, study_lock
@@ -27,7 +29,7 @@ from search.driver.tracking.tracker import Tracker
 from search.driver.trials import Trials
 from search.errors import StudyError, TrackingError
 from search.messages import WorkerSetup
-from search.tasks import Baseline, make_task, objective_direction
+from search.tasks import Baseline, Direction, make_task, objective_direction
 
 LIFELONG = (
     "space",
@@ -96,7 +98,8 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         view.say(f"Study {config.name}: preparing the data.")
         data, data_folder = prepare_data(config, folder / "data")
         view.say(f"{data.card.description} {data.card.audit}")
-        storage = open_storage(folder)
+        sequence_lengths(config.sequence_length, data.card.longest)
+        storage = MirroredStorage(open_storage(folder))
         finished = _find_finished(storage, config, direction, data.card.fingerprint)
         if finished is not None:
             view.say(
@@ -120,12 +123,13 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
             project=config.tracking.project,
             uri=config.tracking.uri,
             folder=folder,
-            tags=describe_study(config, data.card, next(iter(ready.values()))),
+            tags=describe_study(config, direction, data.card, next(iter(ready.values()))),
             params=flatten_settings(config),
         )
         with _closed_with_status(tracker) as endings:
             trials = Trials(storage=storage, config=config, direction=direction)
             _note_study(trials, tracker, config, data.card, baselines)
+            tracker.log_file(_write_study_file(config, folder / "studies"))
             trials.begin(listed.listing)
             loop = StudyLoop(room, trials, tracker, ready=set(ready), baseline=naive)
             endings.append(loop.run())
@@ -170,7 +174,7 @@ def _make_folder(folder: Path) -> Path:
 
 
 def _find_finished(
-    storage: optuna.storages.BaseStorage, config: StudyConfig, direction: str, fingerprint: str
+    storage: MirroredStorage, config: StudyConfig, direction: Direction, fingerprint: str
 ) -> Trials | None:
     """Check an earlier launch's study, and return it if nothing is left to do.
 
@@ -260,6 +264,15 @@ def _note_study(
     trials.note("baselines", {baseline.name: dict(baseline.validation) for baseline in baselines})
     for baseline in baselines:
         tracker.log_baseline(baseline.name, baseline.validation)
+
+
+def _write_study_file(config: StudyConfig, folder: Path) -> Path:
+    """Write the settings of this launch as a study file that can be launched."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{config.name}.toml"
+    settings = config.model_dump(mode="json", exclude_none=True)
+    path.write_text(tomli_w.dumps(settings), encoding="utf-8")
+    return path
 
 
 def _look_at_test(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.config import StudyConfig
@@ -28,6 +29,7 @@ from search.messages import (
     TrialEnded,
     Verdict,
 )
+from search.tasks import Direction
 
 STATES: Mapping[Outcome, TrialState] = {
     Outcome.COMPLETE: TrialState.COMPLETE,
@@ -52,9 +54,7 @@ class Trials:
         notes: What is noted of the study itself.
     """
 
-    def __init__(
-        self, *, storage: optuna.storages.BaseStorage, config: StudyConfig, direction: str
-    ) -> None:
+    def __init__(self, *, storage: BaseStorage, config: StudyConfig, direction: Direction) -> None:
         self.direction = direction
         self._config = config
         self._study = optuna.create_study(
@@ -127,11 +127,11 @@ class Trials:
         """Take in an epoch and decide whether the trial goes on."""
         trial = self._open[number]
         self._update(number, value=report.best, epochs=report.epoch + 1)
-        if report.epoch < self._reported[number]:
-            return Verdict()
-        trial.report(report.best, report.epoch)
-        self._reported[number] = report.epoch + 1
-        if trial.should_prune():
+        if report.epoch >= self._reported[number]:
+            trial.report(report.best, report.epoch)
+            self._reported[number] = report.epoch + 1
+        # A trial that begins again passes its old epochs without a second verdict on them.
+        if report.epoch + 1 == self._reported[number] and trial.should_prune():
             frozen = self._study.get_trials(deepcopy=False)[number]
             return Verdict(outcome=Outcome.PRUNED, reason=prune_reason(self._study, frozen))
         return Verdict()

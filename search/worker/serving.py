@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 
@@ -24,6 +25,7 @@ from search.messages import (
 )
 from search.worker.hyperparameters import AskingHyperParameters
 from search.worker.training import Channel, run_trial
+from search.worker.weights import load_weights
 from search.worker.workbench import Workbench
 from spaces import SPACES
 
@@ -62,7 +64,7 @@ def _carry_out(order: object, bench: Workbench, channel: Channel) -> None:
         case ScoreTrial():
             hp = AskingHyperParameters(ask=_refuse, recorded=order.parameters)
             candidate = bench.build(hp, order.seed)
-            candidate.model.load_weights(order.weights)
+            load_weights(candidate.model, Path(order.weights))
             channel.send(TrialScored(metrics=bench.score(candidate, "test")))
         case _:
             raise TypeError(f"order must be one of ToWorker. Received: order={order!r}.")

@@ -1,11 +1,9 @@
 """One suggestion becomes a trained candidate: build, fit, epoch reports, best-epoch weights."""
 
 import math
-import os
 import time
 import traceback
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 import keras
@@ -30,6 +28,7 @@ from search.messages import (
 )
 from search.worker.batches import epoch_order, make_batches
 from search.worker.hyperparameters import AskingHyperParameters
+from search.worker.weights import save_weights
 from search.worker.workbench import Candidate, Workbench, candidate_errors
 
 OUTCOMES: Mapping[type[CandidateError], Outcome] = {
@@ -85,24 +84,10 @@ def run_trial(
         return curve.ended(hp, OUTCOMES[type(exc)], str(exc), trace=traceback.format_exc())
     if curve.verdict.outcome is not None:
         return curve.ended(hp, curve.verdict.outcome, curve.verdict.reason)
-    path = bench.weights / f"trial_{order.number:05d}.weights.h5"
+    path = bench.weights / f"trial_{order.number:05d}.npz"
     candidate.model.set_weights(curve.best_weights)
     save_weights(candidate.model, path)
     return curve.ended(hp, Outcome.COMPLETE, curve.reason, weights=str(path))
-
-
-def save_weights(model: Any, path: Path) -> None:
-    """Write weights aside, sync them, and move them into place, so that no half file is read.
-
-    Args:
-        model: A built Keras model.
-        path: The file, ending in ``.weights.h5``.
-    """
-    aside = path.with_name(f".{path.name}")
-    model.save_weights(aside, overwrite=True)
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
 
 
 class _Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types

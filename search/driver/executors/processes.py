@@ -9,7 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from search.driver.executors.base import WORKER, Arrival
 from search.driver.executors.devices import share_cores, visible_gpus
@@ -47,10 +50,12 @@ class ProcessExecutor:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-        method = "forkserver" if backend == "tensorflow" else "spawn"
-        self._context = multiprocessing.get_context(method)
-        if method == "forkserver":
+        self._context: ForkServerContext | SpawnContext = multiprocessing.get_context("spawn")
+        if backend == "tensorflow":
+            self._context = multiprocessing.get_context("forkserver")
             self._context.set_forkserver_preload([self._worker.partition(":")[0]])
+            with _output_to(setup.log), _interrupts_blocked():
+                ensure_running()
         cores, gpus = share_cores(self.slots), visible_gpus()
         self._setups = {
             slot: replace(
@@ -130,14 +135,12 @@ def enter(worker: str, line: Connection, setup: WorkerSetup) -> None:
         setup: What the worker is started with.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    log = os.open(setup.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(log, sys.stdout.fileno())
-    os.dup2(log, sys.stderr.fileno())
     if setup.cores:
         os.sched_setaffinity(0, setup.cores)
     if setup.gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = setup.gpu
-    pkgutil.resolve_name(worker)(line, setup)
+    with _output_to(setup.log):
+        pkgutil.resolve_name(worker)(line, setup)
 
 
 @contextmanager
@@ -153,6 +156,22 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextmanager
+def _output_to(log: Path) -> Iterator[None]:
+    """Send what this process and its libraries print to a file, away from the person's screen."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    before = [(os.dup(number), number) for number in (1, 2)]
+    for _, number in before:
+        os.dup2(file, number)
+    try:
+        yield
+    finally:
+        for copy, number in before:
+            os.dup2(copy, number)
+            os.close(copy)
+        os.close(file)
 
 
 @contextmanager

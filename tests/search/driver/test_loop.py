@@ -8,6 +8,7 @@ from fakes import LISTING, Curve, MemoryTracker, QuietView, ScriptedExecutor, ri
 from search.config import StudyConfig, make_config
 from search.driver.interrupts import Interrupt
 from search.driver.loop import Ending, Room, StudyLoop, WorkerBug, list_space
+from search.driver.mirror import MirroredStorage
 from search.driver.storage import open_storage
 from search.driver.trials import Trials
 from search.errors import ConfigError, StudyStopped
@@ -192,7 +193,7 @@ def test_a_mistake_found_by_a_worker_is_told_without_a_traceback(
         return WorkerFailed(traceback="Traceback", mistake="hp.Int('x') must have a range.")
 
     launch = Launch(storage, mistake, budget={"trials": 5})
-    with pytest.raises(ConfigError, match="^hp.Int"):
+    with pytest.raises(ConfigError, match=r"^hp\.Int"):
         launch.run()
 
 
@@ -240,6 +241,6 @@ def test_only_the_weights_of_the_best_are_kept(
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_200_scripted_trials_run_on_the_real_store(tmp_path: Path) -> None:
-    launch = Launch(open_storage(tmp_path), rising_curve, budget={"trials": 200})
+    launch = Launch(MirroredStorage(open_storage(tmp_path)), rising_curve, budget={"trials": 200})
     assert launch.run() is Ending.FINISHED
     assert len(launch.tracker.ended) == 200

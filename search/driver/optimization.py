@@ -1,0 +1,191 @@
+"""Optuna's side of a question: who suggests the answer, under which name, from which seed."""
+
+import copy
+import re
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from search.config import SamplerConfig
+from search.errors import ConfigError, StudyError
+from search.messages import ChoiceDomain, Domain, FloatDomain, IntDomain, Listed, Scalar
+
+
+def make_sampler(config: SamplerConfig, seed: int) -> BaseSampler:
+    """Make a sampler by name.
+
+    Args:
+        config: Which one.
+        seed: From 0 to 2**32 - 1.
+
+    Returns:
+        Optuna's sampler, with Optuna's own settings.
+    """
+    if config.name == "random":
+        return RandomSampler(seed=seed)
+    return TPESampler(seed=seed)
+
+
+def trial_seed(study_seed: int, number: int) -> int:
+    """Derive the seed of a trial's weights, batch order and dropout.
+
+    NumPy keeps what ``SeedSequence`` derives the same for ever, so a trial can be repeated.
+
+    Args:
+        study_seed: The study's seed.
+        number: The trial's number.
+
+    Returns:
+        A number from 0 to 2**32 - 1.
+    """
+    return _derive_seed(study_seed, number, purpose=0)
+
+
+def sampler_seed(study_seed: int, number: int) -> int:
+    """Derive the seed of a trial's suggestions, apart from that of its training.
+
+    Args:
+        study_seed: The study's seed.
+        number: The trial's number.
+
+    Returns:
+        A number from 0 to 2**32 - 1.
+    """
+    return _derive_seed(study_seed, number, purpose=1)
+
+
+def _derive_seed(study_seed: int, number: int, purpose: int) -> int:
+    sequence = np.random.SeedSequence(study_seed, spawn_key=(number, purpose))
+    return int(sequence.generate_state(1)[0])
+
+
+def ask_trial(study: Study, config: SamplerConfig, seed: int) -> Trial:
+    """Begin a trial whose suggestions depend on its number and on history alone.
+
+    A sampler that is shared draws in the order in which workers happen to ask, and starts again
+    from its seed when a study is resumed; so each trial gets a sampler of its own.
+
+    Args:
+        study: The study.
+        config: Which sampler.
+        seed: The study's seed.
+
+    Returns:
+        A running trial: an enqueued one, or a new one.
+    """
+    own = copy.copy(study)
+    trial = own.ask()
+    own.sampler = make_sampler(config, sampler_seed(seed, trial.number))
+    return trial
+
+
+def continue_trial(study: Study, number: int, config: SamplerConfig, seed: int) -> Trial:
+    """Take up a trial that was running when its driver ended.
+
+    What it was answered before, it is answered again; the rest is suggested as to a new trial.
+
+    Args:
+        study: The study.
+        number: The trial's number.
+        config: Which sampler.
+        seed: The study's seed.
+
+    Returns:
+        The running trial.
+
+    Raises:
+        StudyError: If the study has no such trial, or it is not running.
+    """
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    for frozen in running:
+        if frozen.number == number:
+            own = copy.copy(study)
+            own.sampler = make_sampler(config, sampler_seed(seed, number))
+            return Trial(own, frozen._trial_id)
+    raise StudyError(
+        f"A trial must be running to be continued. Received: number={number}, "
+        f"running={[frozen.number for frozen in running]}."
+    )
+
+
+def suggest(trial: Trial, name: str, domain: Domain) -> Scalar:
+    """Answer a worker's question.
+
+    Optuna keeps one kind of domain under one name. Where a space asks for a name with another
+    kind, other choices or another scale than some trial before it, the answer is kept under a
+    name that says which: ``units:int-log``, ``cell:choice-lstm-gru-1c9a5f02``.
+
+    Args:
+        trial: A running trial.
+        name: The hyperparameter's name.
+        domain: What may be answered.
+
+    Returns:
+        The value; asked again, the same.
+    """
+    try:
+        return _suggest(trial, name, domain)
+    except ValueError:
+        return _suggest(trial, f"{name}:{_label(domain)}", domain)
+
+
+def enqueue_defaults(study: Study, listing: Sequence[Listed]) -> None:
+    """Let the space's own defaults answer the next trial.
+
+    Args:
+        study: The study.
+        listing: What the default candidate asked for.
+
+    Raises:
+        ConfigError: If a default is none of what may be answered.
+    """
+    for listed in listing:
+        # Optuna takes a default beside its range with a warning; a wrong category it refuses
+        # only when asked for, and leaves a trial that runs for ever.
+        if not _holds(listed.domain, listed.default):
+            raise ConfigError(
+                f"The default of {listed.name} must be one of its values. "
+                f"Received: default={listed.default!r}, domain={listed.domain}."
+            )
+    study.enqueue_trial({listed.name: listed.default for listed in listing})
+
+
+def _suggest(trial: Trial, name: str, domain: Domain) -> Scalar:
+    match domain:
+        case IntDomain():
+            return trial.suggest_int(
+                name, domain.low, domain.high, step=domain.step, log=domain.log
+            )
+        case FloatDomain():
+            return trial.suggest_float(
+                name, domain.low, domain.high, step=domain.step, log=domain.log
+            )
+        case ChoiceDomain():
+            return trial.suggest_categorical(name, domain.values)
+
+
+def _label(domain: Domain) -> str:
+    match domain:
+        case IntDomain():
+            return "int-log" if domain.log else "int"
+        case FloatDomain():
+            return "float-log" if domain.log else "float"
+        case ChoiceDomain():
+            words = "-".join(re.sub(r"\W+", "", str(value)) for value in domain.values)
+            # The words alone would take 1 for "1", and long lists have to end somewhere.
+            return f"choice-{words[:40]}-{zlib.crc32(repr(domain.values).encode()):08x}"
+
+
+def _holds(domain: Domain, value: Scalar) -> bool:
+    match domain:
+        case ChoiceDomain():
+            return any(type(value) is type(known) and value == known for known in domain.values)
+        case IntDomain():
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            return whole and value in range(domain.low, domain.high + 1, domain.step)
+        case FloatDomain():
+            return isinstance(value, float) and domain.low <= value <= domain.high

@@ -1,0 +1,48 @@
+"""What the driver says of a study while it runs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from search.messages import CandidateBuilt, EpochReport, TrialEnded
+
+
+class Tracker(Protocol):
+    """Where the driver says what happens in a study. No method but ``close`` waits."""
+
+    def start_trial(self, number: int) -> None:
+        """Open the run of a trial, or go on with the one that it has."""
+
+    def log_built(self, number: int, built: CandidateBuilt) -> None:
+        """Record what a trial is about to train."""
+
+    def log_epoch(self, number: int, report: EpochReport) -> None:
+        """Record one epoch's end, unless the run holds that epoch already."""
+
+    def end_trial(self, number: int, ended: TrialEnded) -> None:
+        """Record how a trial ended."""
+
+    def log_baseline(self, name: str, scores: Mapping[str, float]) -> None:
+        """Record what a naive predictor scores on the same targets."""
+
+    def log_study(
+        self,
+        *,
+        metrics: Mapping[str, float] = ...,
+        tags: Mapping[str, str] = ...,
+        description: str = "",
+    ) -> None:
+        """Record the study's progress; ``description`` is Markdown and replaces the last one."""
+
+    def log_file(self, path: Path) -> None:
+        """Keep a copy of a file, as it is now, with the study."""
+
+    def close(self, status: str) -> None:
+        """Wait until all has arrived and end the study's run.
+
+        Args:
+            status: FINISHED, KILLED or FAILED.
+
+        Raises:
+            TrackingError: If something did not arrive; it says what.
+        """

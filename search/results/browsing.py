@@ -1,0 +1,117 @@
+"""A study's runs as a page of the MLflow UI: which study, which columns, which link."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from search.driver.tracking.store import DIRECTION, KIND, STUDY, search_runs
+from search.errors import StudyError, nearest
+
+_COLUMNS = ("attributes.`Description`", "metrics.`objective`", "tags.`outcome`")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRun:
+    """A study as MLflow holds it.
+
+    Attributes:
+        name: The study's name.
+        experiment_id: The experiment that holds it.
+        run_id: Its own run, the parent of its trials.
+        direction: "maximize" or "minimize".
+    """
+
+    name: str
+    experiment_id: str
+    run_id: str
+    direction: str
+
+
+def find_study(client: MlflowClient, name: str | None = None) -> StudyRun:
+    """Find a study in any experiment of a store.
+
+    Args:
+        client: A connected client.
+        name: The study's name; ``None`` for the one that was begun last.
+
+    Returns:
+        Where the study is.
+
+    Raises:
+        StudyError: If there is no such study.
+    """
+    experiment_ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = search_runs(client, experiment_ids, {KIND: "study"})
+    if not runs:
+        raise StudyError("The tracking store must hold a study, and it is empty. Launch one first.")
+    names = [run.data.tags[STUDY] for run in runs]
+    if name is not None and name not in names:
+        raise StudyError(
+            f"study must name a study of this store. Received: study={name!r}. {nearest(name, names)}"
+        )
+    run = runs[0 if name is None else names.index(name)]
+    return StudyRun(
+        name=run.data.tags[STUDY],
+        experiment_id=run.info.experiment_id,
+        run_id=run.info.run_id,
+        direction=run.data.tags.get(DIRECTION, "minimize"),
+    )
+
+
+def prepare_view(client: MlflowClient, study: StudyRun) -> None:
+    """Store the view that ``study_link`` opens: the study's trials, sorted, with their parameters.
+
+    The format is that of MLflow 3.17's "share" button, which keeps a view as an experiment tag.
+
+    Args:
+        client: A connected client.
+        study: The study to show.
+    """
+    tags = {KIND: "trial", STUDY: study.name}
+    trials = search_runs(client, [study.experiment_id], tags)
+    view = {
+        "searchFilter": " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items()),
+        "orderByKey": "metrics.`objective`",
+        "orderByAsc": study.direction == "minimize",
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "runsHiddenMode": "SHOW_ALL",
+        "groupBy": None,
+        "selectedColumns": [*_COLUMNS, *_parameter_columns(trials)],
+    }
+    client.set_experiment_tag(study.experiment_id, f"mlflow.{_share(study)}", json.dumps(view))
+
+
+def study_link(address: str, study: StudyRun) -> str:
+    """Write the link to a study's trials.
+
+    Args:
+        address: Where the MLflow UI answers, for example "http://127.0.0.1:5000".
+        study: The study, whose view was prepared.
+
+    Returns:
+        An address for a browser.
+    """
+    words = {
+        # Without this MLflow opens its pages for language models.
+        "workflowType": "machine_learning",
+        "compareRunsMode": "TABLE",
+        "viewStateShareKey": _share(study).partition(".")[2],
+    }
+    return f"{address}/#/experiments/{study.experiment_id}/runs?{urlencode(words)}"
+
+
+def _share(study: StudyRun) -> str:
+    return f"sharedViewState.{study.run_id}"
+
+
+def _parameter_columns(trials: Sequence[Run]) -> list[str]:
+    """Name the parameters of all trials, in the order in which the candidates asked for them."""
+    names = dict.fromkeys(name for trial in trials for name in trial.data.params)
+    return [f"params.`{name}`" for name in names]

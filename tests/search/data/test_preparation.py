@@ -1,0 +1,159 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search.config import SequenceLengthConfig, StudyConfig, make_config
+from search.data.preparation import prepare_data, sequence_lengths
+from search.data.sequences import SIDES, Array, SequenceData
+from search.errors import DataError
+
+
+def write(folder: Path, clips: Array, **arrays: Array) -> Path:
+    path = folder / "clips.npz"
+    labels = np.arange(len(clips)) // 2 % 2
+    np.savez(path, **({"x": clips, "y": labels} | arrays))
+    return path
+
+
+def configure(path: Path, **data: Any) -> StudyConfig:
+    return make_config(
+        {
+            "name": "test",
+            "data": {"source": "arrays", "path": path, **data},
+            "split": {"method": "blocks", "blocks": 1},
+        }
+    )
+
+
+def draw(count: int = 60) -> Array:
+    return np.random.default_rng(0).normal(5, 3, (count, 8, 3)).astype(np.float32)
+
+
+def test_prepared_data_are_mapped_scaled_and_equal_for_every_reader(tmp_path: Path) -> None:
+    data, place = prepare_data(configure(write(tmp_path, draw())), tmp_path / "data")
+    assert isinstance(data.rows, np.memmap)
+    assert not data.rows.flags.writeable
+    assert place == tmp_path / "data" / data.card.fingerprint[:16]
+    again = SequenceData.load(place)
+    assert again.card == data.card
+    np.testing.assert_array_equal(again.rows, data.rows)
+    whole = data.rows * np.float32(data.card.scale) + np.float32(data.card.mean)
+    np.testing.assert_allclose(whole.reshape(60, 8, 3), draw(), rtol=1e-5)
+
+
+def test_only_training_rows_decide_the_scale(tmp_path: Path) -> None:
+    clips = draw()
+    calm, _ = prepare_data(configure(write(tmp_path, clips)), tmp_path / "data")
+    held_out = np.concatenate([calm.ends["validation"], calm.ends["test"]]) // 8
+    clips[held_out] += 1000
+    wild, _ = prepare_data(configure(write(tmp_path, clips)), tmp_path / "data")
+    assert wild.card.mean == calm.card.mean
+    assert wild.card.scale == calm.card.scale
+    train = wild.windows("train", 8).reshape(-1, 3)
+    np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(train.std(axis=0), 1, atol=1e-5)
+
+
+def test_a_constant_channel_keeps_its_scale(tmp_path: Path) -> None:
+    clips = draw()
+    clips[..., 1] = 7.7
+    data, _ = prepare_data(configure(write(tmp_path, clips)), tmp_path / "data")
+    assert data.card.scale[1] == 1
+    np.testing.assert_allclose(data.rows[:, 1], 0, atol=1e-5)
+
+
+def test_frames_are_scaled_by_channel(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (60, 4, 5, 6, 2)).astype(np.uint8)
+    data, _ = prepare_data(configure(write(tmp_path, frames)), tmp_path / "data")
+    assert data.rows.shape == (240, 5, 6, 2)
+    assert len(data.card.mean) == 2
+    train = data.windows("train", 4)
+    np.testing.assert_allclose(train.mean(axis=(0, 1, 2, 3)), 0, atol=1e-4)
+
+
+def test_equal_data_are_prepared_once(tmp_path: Path) -> None:
+    config = configure(write(tmp_path, draw()))
+    _, first = prepare_data(config, tmp_path / "data")
+    made = (first / "rows.npy").stat().st_ino
+    _, second = prepare_data(config.model_copy(update={"name": "other"}), tmp_path / "data")
+    assert second == first
+    assert (second / "rows.npy").stat().st_ino == made
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [first.name]
+
+
+CHANGES = {
+    "rows": {"x": draw() + np.float32(0.001)},
+    "labels": {"y": (np.arange(60) // 2 + 1) % 2},
+    "class names": {"k": np.array(["no", "yes"])},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_other_data_have_another_fingerprint(tmp_path: Path, change: dict[str, Array]) -> None:
+    names = {"k": np.array(["good", "bad"])}
+    one, _ = prepare_data(configure(write(tmp_path, draw(), **names), classes="k"), tmp_path)
+    path = write(tmp_path, **({"clips": draw()} | names | change))
+    other, _ = prepare_data(configure(path, classes="k"), tmp_path)
+    assert one.card.fingerprint != other.card.fingerprint
+
+
+def test_another_split_has_another_fingerprint(tmp_path: Path) -> None:
+    config = configure(write(tmp_path, draw()))
+    split = config.split.model_copy(update={"validation": 0.3})
+    one, _ = prepare_data(config, tmp_path)
+    other, _ = prepare_data(config.model_copy(update={"split": split}), tmp_path)
+    assert one.card.fingerprint != other.card.fingerprint
+
+
+def test_refused_data_leave_nothing_behind(tmp_path: Path) -> None:
+    clips = draw()
+    clips = clips[np.arange(60) % 20]
+    with pytest.raises(DataError, match="No raw row may stand on two sides"):
+        prepare_data(configure(write(tmp_path, clips)), tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_what_an_interrupted_writer_left_is_not_read(tmp_path: Path) -> None:
+    config = configure(write(tmp_path, draw()))
+    data, place = prepare_data(config, tmp_path / "data")
+    left = tmp_path / "data" / ".writing-left" / place.name
+    left.parent.mkdir()
+    place.rename(left)
+    (left / "card.json").unlink()
+    again, _ = prepare_data(config, tmp_path / "data")
+    assert again.card == data.card
+    np.testing.assert_array_equal(again.rows, SequenceData.load(place).rows)
+
+
+def test_the_embedded_machines_are_ready_for_a_study(tmp_path: Path) -> None:
+    config = make_config({"name": "test", "data": {"source": "machine", "machines": 9}})
+    data, _ = prepare_data(config, tmp_path)
+    assert data.card.audit.endswith("no row stands on two sides.")
+    assert all(len(np.unique(data.labels[side])) == len(data.card.classes) for side in SIDES)
+    assert data.windows("train", data.card.longest).shape[1:] == (data.card.longest, 5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        pytest.param({}, (12, 100, 1), id="an eighth to all by default"),
+        pytest.param({"high": 40}, (5, 40, 1), id="an eighth of the longest asked for"),
+        pytest.param({"low": 10}, (10, 100, 1), id="from low to all"),
+        pytest.param({"low": 10, "step": 20}, (10, 90, 20), id="high gives way to the step"),
+        pytest.param({"step": 20}, (20, 100, 20), id="a low that nobody asked for gives way"),
+        pytest.param({"low": 100}, (100, 100, 1), id="one length"),
+        pytest.param({"high": 4}, (1, 4, 1), id="never below one row"),
+    ],
+)
+def test_sequence_lengths_fit_the_data(
+    settings: dict[str, int], expected: tuple[int, int, int]
+) -> None:
+    assert sequence_lengths(SequenceLengthConfig(**settings), longest=100) == expected
+
+
+@pytest.mark.parametrize("settings", [{"high": 101}, {"low": 200}, {"low": 5, "high": 128}])
+def test_sequence_lengths_beyond_the_data_are_refused(settings: dict[str, int]) -> None:
+    with pytest.raises(DataError, match="sequence_length must be from 1 to 100"):
+        sequence_lengths(SequenceLengthConfig(**settings), longest=100)

@@ -1,0 +1,253 @@
+"""Studies from end to end: real data, real Keras in real processes, real stores."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from fakes import QuietView
+
+from search.config import StudyConfig, make_config
+from search.driver.loop import Ending
+from search.driver.mirror import MirroredStorage
+from search.driver.storage import open_storage, study_lock
+from search.driver.study import StudySummary, run_study
+from search.errors import ConfigError, DataError, StudyError, TrackingError
+from search.messages import Outcome
+from search.results.audit import audit_study
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+USER_SPACES = Path(__file__).parents[1] / "worker"
+
+
+@pytest.fixture(scope="module")
+def waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips of four frequencies with random phase, 24 steps of 3 channels."""
+    rng = np.random.default_rng(0)
+    labels = np.tile(np.arange(4), 60)
+    time = np.arange(24)[None, :, None]
+    phase = rng.uniform(0, 2 * np.pi, (240, 1, 3))
+    clips = np.sin(time * (0.3 + 0.4 * labels[:, None, None]) + phase)
+    path = tmp_path_factory.mktemp("waves") / "waves.npz"
+    np.savez(path, x=clips.astype("float32"), y=labels, group=np.arange(240) // 8)
+    return path
+
+
+def make_study(path: Path, folder: Path, **settings: object) -> StudyConfig:
+    """A study of a minute or less."""
+    return make_config(
+        {
+            "name": "waves",
+            "data": {"source": "arrays", "path": path, "groups": "group"},
+            "objective": {"metric": "accuracy"},
+            "training": {"max_epochs": 3},
+            "budget": {"trials": 4},
+            "pruner": {"name": "none"},
+            "workers": {"count": 2},
+            "storage": {"folder": folder},
+            **settings,
+        }
+    )
+
+
+def differences(folder: Path) -> list[str]:
+    """What Optuna and MLflow do not agree on."""
+    return [text for trial in audit_study("waves", folder=folder) for text in trial.differences]
+
+
+@pytest.fixture(scope="module")
+def finished(
+    waves: Path, store_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[StudySummary, QuietView]:
+    """A finished study on two worker processes."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "mlflow.db").write_bytes(store_template.read_bytes())
+    view = QuietView()
+    return run_study(make_study(waves, folder), view), view
+
+
+def test_a_study_ends_with_scores_on_validation_and_one_on_test(
+    finished: tuple[StudySummary, QuietView],
+) -> None:
+    summary, _ = finished
+    assert summary.ending is Ending.FINISHED
+    assert [row.outcome for row in summary.rows] == [Outcome.COMPLETE] * 4
+    assert summary.leaders[0].value == max(row.value or 0 for row in summary.rows)
+    assert set(summary.test) == {"accuracy", "macro_f1", "log_loss", "auroc"}
+    assert summary.test_baselines.keys() == summary.baselines.keys()
+
+
+def test_the_best_weights_are_kept_and_the_others_removed(
+    finished: tuple[StudySummary, QuietView],
+) -> None:
+    summary, _ = finished
+    kept = sorted(Path(row.weights) for row in summary.leaders[:3])
+    folder = summary.config.storage.folder / "checkpoints" / "waves"
+    assert sorted(folder.iterdir()) == kept
+
+
+def test_optuna_and_mlflow_agree(finished: tuple[StudySummary, QuietView]) -> None:
+    summary, _ = finished
+    assert differences(summary.config.storage.folder) == []
+    assert len(audit_study("waves", folder=summary.config.storage.folder)) == 5
+
+
+def test_a_finished_study_says_so_and_does_nothing(
+    finished: tuple[StudySummary, QuietView],
+) -> None:
+    summary, _ = finished
+    view = QuietView()
+    again = run_study(summary.config, view)
+    assert again.leaders == summary.leaders
+    assert again.test == summary.test
+    assert any("is finished" in text for text in view.said)
+    assert not any("workers" in text for text in view.said)
+
+
+def test_a_finished_study_goes_on_with_a_larger_budget(
+    finished: tuple[StudySummary, QuietView],
+) -> None:
+    summary, _ = finished
+    folder = summary.config.storage.folder
+    config = make_study(summary.config.data.path, folder, budget={"trials": 6})
+    more = run_study(config, QuietView())
+    assert len(more.rows) == 6
+    assert len({json.dumps(dict(row.parameters)) for row in more.rows}) == 6
+    assert differences(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        pytest.param({"seed": 5}, r"^seed must stay", id="seed"),
+        pytest.param({"training": {"max_epochs": 9}}, r"^training must stay", id="training"),
+    ],
+)
+def test_a_study_is_not_continued_with_other_settings(
+    finished: tuple[StudySummary, QuietView], settings: dict[str, object], message: str
+) -> None:
+    summary, _ = finished
+    config = make_study(summary.config.data.path, summary.config.storage.folder, **settings)
+    with pytest.raises(StudyError, match=message):
+        run_study(config, QuietView())
+
+
+def test_a_second_driver_is_refused(finished: tuple[StudySummary, QuietView]) -> None:
+    summary, _ = finished
+    with (
+        study_lock(summary.config.storage.folder, "waves"),
+        pytest.raises(StudyError, match=r"process \d+"),
+    ):
+        run_study(summary.config, QuietView())
+
+
+@pytest.mark.parametrize(
+    ("space", "arguments"),
+    [
+        pytest.param("user_spaces:build_stack", {}, id="a loop of layers"),
+        pytest.param("user_spaces:ConditionalModel", {"width": 8}, id="conditional_scope"),
+        pytest.param("user_spaces:CONDITIONAL", {}, id="an instance"),
+        pytest.param("user_spaces:OwnFit", {}, id="a fit of its own"),
+    ],
+)
+def test_a_hypermodel_written_for_kerastuner_runs_unchanged(
+    waves: Path,
+    storage_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    space: str,
+    arguments: dict[str, object],
+) -> None:
+    monkeypatch.syspath_prepend(USER_SPACES)
+    config = make_study(
+        waves, storage_folder, space=space, space_arguments=arguments, budget={"trials": 3}
+    )
+    summary = run_study(config, QuietView())
+    assert [row.outcome for row in summary.rows] == [Outcome.COMPLETE] * 3
+    assert differences(storage_folder) == []
+
+
+def test_kerastuners_own_hyperresnet_runs_unchanged(storage_folder: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.tile(np.arange(4), 10)
+    images = rng.normal(size=(40, 32, 32, 3)) + labels[:, None, None, None]
+    path = tmp_path / "images.npz"
+    np.savez(path, x=images.astype("float32"), y=labels)
+    config = make_study(
+        path,
+        storage_folder,
+        data={"source": "arrays", "path": path},
+        split={"method": "stratified"},
+        space="keras_tuner.applications:HyperResNet",
+        training={"max_epochs": 1, "max_parameters": 50_000_000},
+        budget={"trials": 1},
+        workers={"count": 1},
+    )
+    summary = run_study(config, QuietView())
+    assert [row.outcome for row in summary.rows] == [Outcome.COMPLETE]
+    assert summary.rows[0].parameters["version"] == "v2"
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        pytest.param({"space": "sensr"}, ConfigError, r"^space must .*'sensor'", id="space"),
+        pytest.param(
+            {"space": "user_spaces:raises"},
+            ConfigError,
+            r"NameError.*user_spaces.py, line",
+            id="bug",
+        ),
+        pytest.param(
+            {"space": "user_spaces:wrong_width"}, ConfigError, r"4 classes|classes", id="width"
+        ),
+        pytest.param({"objective": {"metric": "acuracy"}}, ConfigError, r"'accuracy'", id="metric"),
+        pytest.param(
+            {"objective": {"metric": "accuracy", "direction": "minimize"}},
+            ConfigError,
+            r"objective.direction must be 'maximize'",
+            id="direction",
+        ),
+        pytest.param(
+            {"sequence_length": {"high": 999}}, DataError, r"sequence_length must be", id="length"
+        ),
+        pytest.param(
+            {"training": {"max_parameters": 10}}, ConfigError, r"training.max_parameters", id="size"
+        ),
+        pytest.param(
+            {"tracking": {"uri": "http://127.0.0.1:9"}},
+            TrackingError,
+            r"tracking.uri",
+            id="tracking",
+        ),
+    ],
+)
+def test_a_mistake_is_told_before_the_first_trial_and_leaves_no_study(
+    waves: Path,
+    storage_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, object],
+    error: type[Exception],
+    message: str,
+) -> None:
+    monkeypatch.syspath_prepend(USER_SPACES)
+    config = make_study(waves, storage_folder, **{"workers": {"count": 1}, **settings})
+    with pytest.raises(error, match=message):
+        run_study(config, QuietView())
+    storage = MirroredStorage(open_storage(storage_folder))
+    assert optuna.get_all_study_names(storage) == []
+
+
+def test_inline_and_processes_find_the_same(
+    waves: Path, tmp_path: Path, store_template: Path
+) -> None:
+    found = []
+    for executor in ("inline", "processes"):
+        folder = tmp_path / executor
+        folder.mkdir()
+        (folder / "mlflow.db").write_bytes(store_template.read_bytes())
+        workers = {"executor": executor, "count": 1}
+        config = make_study(waves, folder, workers=workers, budget={"trials": 2})
+        found.append([(dict(r.parameters), r.value) for r in run_study(config, QuietView()).rows])
+    assert [parameters for parameters, _ in found[0]] == [parameters for parameters, _ in found[1]]
+    assert [value for _, value in found[0]] == pytest.approx([value for _, value in found[1]])

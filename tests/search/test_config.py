@@ -1,0 +1,140 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from search.config import StudyConfig, load_config, make_config, parse_config
+from search.errors import ConfigError
+
+STUDIES = Path(__file__).parents[2] / "scripts" / "studies"
+
+
+@pytest.fixture
+def study_file(tmp_path: Path) -> Path:
+    path = tmp_path / "study.toml"
+    path.write_text('name = "mine"\n[budget]\ntrials = 7\n[training]\nmax_epochs = 3\n')
+    return path
+
+
+def test_the_command_line_replaces_single_settings_of_the_file(study_file: Path) -> None:
+    config = parse_config([str(study_file), "--budget.trials", "9", "--seed=4"], study_file)
+    assert (config.budget.trials, config.training.max_epochs, config.seed) == (9, 3, 4)
+
+
+def test_without_a_file_the_default_study_is_read(study_file: Path) -> None:
+    assert parse_config([], default=study_file).name == "mine"
+
+
+def test_settings_can_be_replaced_from_python(study_file: Path) -> None:
+    assert load_config(study_file, budget={"trials": 2}).budget.trials == 2
+
+
+def test_a_data_path_in_a_file_starts_at_that_files_folder(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text('name = "a"\n[data]\nsource = "arrays"\npath = "clips.npz"\n')
+    assert getattr(load_config(path).data, "path") == tmp_path / "clips.npz"  # noqa: B009
+
+
+def test_a_data_path_on_the_command_line_starts_at_the_working_directory(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text('name = "a"\n[data]\nsource = "arrays"\npath = "clips.npz"\n')
+    config = parse_config([str(path), "--data.path", "other.npz"], path)
+    assert getattr(config.data, "path") == Path("other.npz")  # noqa: B009
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_study_file_that_comes_along_is_right(path: Path) -> None:
+    assert load_config(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        pytest.param({}, r"^name must be given", id="no name"),
+        pytest.param(
+            {"name": "a", "budgte": {}},
+            r"^budgte is not a setting. Did you mean 'budget'",
+            id="section",
+        ),
+        pytest.param(
+            {"name": "a", "budget": {"trails": 3}},
+            r"^budget.trails is not a setting. Did you mean 'trials'",
+            id="unknown key",
+        ),
+        pytest.param(
+            {"name": "a", "data": {"source": "arrays", "path": "x", "chanels": "c"}},
+            r"^data.chanels is not a setting. Did you mean 'channels'",
+            id="unknown data key",
+        ),
+        pytest.param(
+            {"name": "a", "data": {"source": "array"}}, r"data.*'machine', 'arrays'", id="source"
+        ),
+        pytest.param(
+            {"name": "a", "budget": {"trials": 0}}, r"^budget.trials: .*Received: 0", id="too small"
+        ),
+        pytest.param(
+            {"name": "a", "budget": {"trials": "many"}}, r"^budget.trials: .*'many'", id="type"
+        ),
+        pytest.param({"name": "../../x"}, r"^name: .*Received: '../../x'", id="climbing name"),
+        pytest.param({"name": "a" * 65}, r"^name: ", id="long name"),
+        pytest.param(
+            {"name": "a", "sequence_length": {"low": 9, "high": 3}},
+            r"^sequence_length.low must not exceed",
+            id="order",
+        ),
+        pytest.param(
+            {"name": "a", "pruner": {"keep": float("nan")}}, r"^pruner.keep: ", id="not a number"
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_to_write_instead(
+    settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_config(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(b"name = ", r"is not TOML", id="syntax"),
+        pytest.param(b"\xff\xfe", r"is not TOML", id="encoding"),
+    ],
+)
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path, text: bytes, message: str) -> None:
+    path = tmp_path / "study.toml"
+    path.write_bytes(text)
+    with pytest.raises(ConfigError, match=message):
+        load_config(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"must be a readable TOML file.*missing.toml"):
+        load_config(tmp_path / "missing.toml")
+
+
+def test_an_unknown_argument_is_refused_with_the_nearest(study_file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--budget.trails is not a setting.*'--budget.trials'"):
+        parse_config([str(study_file), "--budget.trails", "3"], study_file)
+
+
+def test_a_config_cannot_be_changed(study_file: Path) -> None:
+    config = load_config(study_file)
+    with pytest.raises(ValueError, match="frozen"):
+        config.seed = 3  # type: ignore[misc]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_help_documents_every_setting() -> None:
+    launch = STUDIES.parent / "launch_study.py"
+    done = subprocess.run(
+        [sys.executable, launch, "--help"], capture_output=True, text=True, check=True
+    )
+    said = " ".join(done.stdout.split())
+    for section, field in StudyConfig.model_fields.items():
+        inner = getattr(field.annotation, "model_fields", {})
+        for name, setting in inner.items():
+            assert f"--{section}.{name}" in said
+            assert " ".join(setting.description.split()) in said

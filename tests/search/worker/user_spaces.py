@@ -1,0 +1,94 @@
+"""Search spaces as people write them for KerasTuner, knowing nothing of this project."""
+
+import keras
+import keras_tuner
+
+
+def build_stack(hp):
+    """KerasTuner's guide: a Sequential, a loop of layers, a name for each."""
+    model = keras.Sequential()
+    model.add(keras.Input(shape=(24, 3)))
+    for i in range(hp.Int("num_layers", 1, 3)):
+        model.add(
+            keras.layers.Conv1D(
+                filters=hp.Int(f"units_{i}", min_value=8, max_value=32, step=8),
+                kernel_size=hp.Choice(f"kernel_{i}", [3, 5]),
+                padding="same",
+                activation=hp.Choice("activation", ["relu", "tanh"]) if i == 0 else "relu",
+            )
+        )
+    model.add(keras.layers.GlobalAveragePooling1D())
+    if hp.Boolean("dropout"):
+        model.add(keras.layers.Dropout(rate=hp.Float("rate", 0, 0.5, step=0.1, default=0.2)))
+    model.add(keras.layers.Dense(4, activation="softmax"))
+    learning_rate = hp.Float("lr", min_value=1e-4, max_value=1e-2, sampling="log")
+    model.compile(
+        optimizer=keras.optimizers.Adam(learning_rate=learning_rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    return model
+
+
+class ConditionalModel(keras_tuner.HyperModel):
+    """KerasTuner's manual: one model or the other under conditional_scope."""
+
+    def __init__(self, input_shape, classes, width=16):
+        super().__init__()
+        self.input_shape = input_shape
+        self.classes = classes
+        self.width = width
+
+    def build(self, hp):
+        inputs = keras.Input(shape=self.input_shape)
+        model_type = hp.Choice("model_type", ["mlp", "rnn"])
+        with hp.conditional_scope("model_type", ["mlp"]):
+            if model_type == "mlp":
+                x = keras.layers.Flatten()(inputs)
+                x = keras.layers.Dense(hp.Int("units", 8, 64, step=2, sampling="log"))(x)
+        with hp.conditional_scope("model_type", ["rnn"]), hp.name_scope("rnn"):
+            cell = hp.Choice("cell", ["lstm", "gru"])
+            if model_type == "rnn":
+                layer = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}[cell]
+                x = layer(hp.Int("units", 8, 32, default=self.width))(inputs)
+        x = keras.layers.Dropout(
+            hp.Float(
+                "mlp_dropout", 0.0, 0.5, parent_name="model_type", parent_values="mlp", default=0.25
+            )
+            or 0.0
+        )(x)
+        outputs = keras.layers.Dense(self.classes, activation="softmax")(x)
+        model = keras.Model(inputs, outputs)
+        optimizer = hp.Fixed("optimizer", "adam")
+        model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy")
+        return model
+
+
+CONDITIONAL = ConditionalModel((24, 3), 4)
+NOT_A_SPACE = {"units": 8}
+
+
+class NotAHyperModel:
+    """Has a build, and is no keras_tuner.HyperModel."""
+
+    def build(self, hp):
+        return keras.Sequential()
+
+
+class OwnFit(ConditionalModel):
+    """KerasTuner's guide: the batch size is tuned in a fit of its own."""
+
+    def fit(self, hp, model, *args, **kwargs):
+        return model.fit(*args, batch_size=hp.Choice("batch_size", [16, 32]), **kwargs)
+
+
+def raises(hp):
+    """A person's mistake: a name that does not exist."""
+    return keras.Sequential([kears.layers.Dense(4)])  # noqa: F821
+
+
+def wrong_width(hp):
+    """A person's mistake: two outputs for four classes."""
+    model = keras.Sequential([keras.Input((24, 3)), keras.layers.LSTM(4), keras.layers.Dense(2)])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
