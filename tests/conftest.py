@@ -1,14 +1,25 @@
 """What several test modules need."""
 
 import shutil
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    # MLflow 3.17 maps its tables with a loader strategy that SQLAlchemy 2.1 deprecates.
-    config.addinivalue_line("filterwarnings", "ignore:The ``noload`` loader strategy")
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="take a skipped test for a failed one")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and item.config.getoption("--no-skips"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and --no-skips was given: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")

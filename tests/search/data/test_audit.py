@@ -80,7 +80,7 @@ def test_single_targets_among_copied_overlapping_clips_are_refused(stride: int) 
 
 
 def test_single_windows_over_one_recording_are_refused_by_row_number() -> None:
-    recordings = load_machine(MachineData(machines=6, rows=300, stride=3))
+    recordings = load_machine(MachineData(machines=6, rows=600, stride=3))
     sides, config = split(recordings, method="stratified")
     with pytest.raises(DataError, match="single targets cannot be kept apart"):
         audit_sides(recordings, sides, config.method)

@@ -60,7 +60,7 @@ def test_the_description_says_that_the_data_are_simulated(machines: Recordings) 
     assert machines.description.startswith("Simulated, not measured")
 
 
-@pytest.mark.parametrize(("count", "rows", "stride"), [(6, 200, 1), (7, 333, 5), (24, 3000, 12)])
+@pytest.mark.parametrize(("count", "rows", "stride"), [(6, 600, 1), (7, 777, 5), (24, 3000, 12)])
 def test_every_window_lies_in_one_machine(count: int, rows: int, stride: int) -> None:
     recordings = load_machine(MachineData(machines=count, rows=rows, stride=stride))
     assert recordings.rows.shape == (count * rows, len(CHANNELS))
