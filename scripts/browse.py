@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.driver.tracking.store import open_client, store_uri
+from search.driver.tracking.store import store_uri
 from search.errors import SearchError
-from search.results.browsing import find_study, prepare_view, study_link
+from search.results.browsing import link_study
 from search.results.serving import DEFAULT_PORT, HOST, choose_port, serve_store
 
 
@@ -34,14 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _browse(arguments: argparse.Namespace) -> None:
     uri = store_uri(arguments.uri, arguments.folder)
-    client = open_client(uri)
-    study = find_study(client, arguments.study)
-    prepare_view(client, study)
     if uri.startswith("http"):
-        print(f"Study {study.name}: {study_link(uri.rstrip('/'), study)}")
+        print(link_study(arguments.study, uri, uri.rstrip("/")))
         return
     port = (arguments.port or DEFAULT_PORT) if arguments.no_server else choose_port(arguments.port)
-    link = f"Study {study.name}: {study_link(f'http://{HOST}:{port}', study)}"
+    link = link_study(arguments.study, uri, f"http://{HOST}:{port}")
     if arguments.no_server:
         print(link)
         return

@@ -44,20 +44,26 @@ def _launch(config: StudyConfig, again: str) -> int:
     # Loaded after the command line was understood, so that --help answers at once.
     from search.driver.loop import Ending  # noqa: PLC0415
     from search.driver.study import run_study  # noqa: PLC0415
-    from search.results.browsing import study_link  # noqa: PLC0415
+    from search.driver.tracking.store import store_uri  # noqa: PLC0415
+    from search.results.browsing import link_study  # noqa: PLC0415
     from search.results.export import export_best  # noqa: PLC0415
+    from search.results.serving import DEFAULT_PORT, HOST  # noqa: PLC0415
     from search.results.summary import show_summary  # noqa: PLC0415
 
     summary = run_study(config)
     console = Console(soft_wrap=True, highlight=False)
     show_summary(summary, console)
+    if summary.ending is Ending.FINISHED:
+        console.print("Exporting the best model.")
+        export = export_best(config.name, folder=config.storage.folder, uri=config.tracking.uri)
+        console.print(f"Exported to {export.folder}; registered as {export.model}@champion.")
+    uri = store_uri(config.tracking.uri, config.storage.folder)
+    address = uri.rstrip("/") if uri.startswith("http") else f"http://{HOST}:{DEFAULT_PORT}"
     console.print(f"To browse: python scripts/browse.py {config.name}")
+    console.print(link_study(config.name, uri, address))
     if summary.ending is not Ending.FINISHED:
         console.print(f"The study is {summary.ending}. To go on: {again}")
-        return INTERRUPTED if summary.ending is Ending.INTERRUPTED else 0
-    exported = export_best(config.name, folder=config.storage.folder, uri=config.tracking.uri)
-    console.print(f"The best model is in {exported.folder}, and registered in MLflow.")
-    return 0
+    return INTERRUPTED if summary.ending is Ending.INTERRUPTED else 0
 
 
 if __name__ == "__main__":

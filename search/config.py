@@ -115,10 +115,12 @@ class TrainingConfig(_Section):
 
     max_epochs: int = Field(20, ge=1)
     """Epochs of a candidate that is neither pruned nor stopped."""
-    patience: int = Field(5, ge=1)
+    patience: int = Field(10, ge=1)
     """Epochs without a better objective after which a candidate is stopped."""
     batch_size: int = Field(64, ge=1)
     """Targets in one step, where the space does not ask for a batch_size of its own."""
+    refit: bool = True
+    """Whether the best trial is trained once more, on training and validation targets together and up to its best epoch, before the one look at the test set."""
     max_parameters: int = Field(5_000_000, ge=1)
     """Weights that a candidate may have at most."""
 
@@ -207,6 +209,10 @@ class StudyConfig(_Section):
     workers: WorkersConfig = WorkersConfig()
     tracking: TrackingConfig = TrackingConfig()
     storage: StorageConfig = StorageConfig()
+
+
+SOURCES: Mapping[str, type[BaseModel]] = {"machine": MachineData, "arrays": ArraysData}
+"""What ``data.source`` may name."""
 
 
 class _Settings(StudyConfig, BaseSettings):
@@ -310,7 +316,9 @@ def _merge(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[st
     for key, value in overrides.items():
         inner = merged.get(key)
         if isinstance(inner, Mapping) and isinstance(value, Mapping):
-            merged[key] = _merge(inner, value)
+            # Another source has settings of its own: the first one's mean nothing to it.
+            other = value.get("source", inner.get("source")) != inner.get("source")
+            merged[key] = dict(value) if other else _merge(inner, value)
         else:
             merged[key] = value
     return merged
@@ -318,26 +326,24 @@ def _merge(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[st
 
 def _explain(error: Mapping[str, Any]) -> str:
     """Write one validation error as a sentence that says what to write instead."""
-    place = [str(part) for part in error["loc"] if part not in ("machine", "arrays")]
+    place = [str(part) for part in error["loc"] if part not in SOURCES]
     name = ".".join(place)
     received = error.get("input")
     if error["type"] == "extra_forbidden":
-        return f"{name} is not a setting. {nearest(place[-1], _fields_beside(place))}"
+        return f"{name} is not a setting. {nearest(place[-1], _fields_beside(error['loc']))}"
     if error["type"] == "missing":
         return f"{name} must be given. Add it to the study file or write --{name} VALUE."
     if error["type"] == "union_tag_not_found":
-        return f"{name}.source must be given. Add 'machine' or 'arrays' to the study file."
+        return f"{name}.source must be given. {nearest('', SOURCES)}"
     rule = error["msg"].removeprefix("Value error, ")
     if rule.startswith(name.split(".")[0] + "."):
         return str(rule)
     return f"{name or 'The study'}: {rule}. Received: {received!r}."
 
 
-def _fields_beside(place: Sequence[str]) -> set[str]:
+def _fields_beside(place: Sequence[str | int]) -> set[str]:
     """Name the settings that stand in the section where an unknown one was found."""
     if len(place) == 1:
         return set(StudyConfig.model_fields)
-    if place[0] == "data":
-        return set(MachineData.model_fields) | set(ArraysData.model_fields)
-    section = StudyConfig.model_fields[place[0]].annotation
-    return set(getattr(section, "model_fields", ()))
+    section = StudyConfig.model_fields[str(place[0])].annotation
+    return set(getattr(SOURCES.get(str(place[1]), section), "model_fields", ()))

@@ -119,6 +119,23 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RefitTrial:
+    """Train a complete trial's candidate once more, on training and validation targets together.
+
+    Attributes:
+        number: The trial's number.
+        parameters: The hyperparameters that rebuild it, as the trial recorded them.
+        seed: The trial's seed.
+        epochs: How many epochs to train: up to the trial's best one.
+    """
+
+    number: int
+    parameters: Parameters
+    seed: int
+    epochs: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScoreTrial:
     """Score a trained candidate on the test targets.
 
@@ -138,7 +155,7 @@ class Stop:
     """Leave: no more work comes."""
 
 
-ToWorker: TypeAlias = ListSpace | TrainTrial | Answer | Verdict | ScoreTrial | Stop
+ToWorker: TypeAlias = ListSpace | TrainTrial | Answer | Verdict | RefitTrial | ScoreTrial | Stop
 
 
 # Worker to driver.
@@ -268,6 +285,13 @@ class TrialEnded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrialRefitted:
+    """The answer to ``RefitTrial``: the path of the weights file."""
+
+    weights: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialScored:
     """The answer to ``ScoreTrial``: metrics on the test targets, without prefix."""
 
@@ -305,6 +329,7 @@ FromWorker: TypeAlias = (
     | CandidateBuilt
     | EpochReport
     | TrialEnded
+    | TrialRefitted
     | TrialScored
     | WorkerFailed
     | WorkerDied

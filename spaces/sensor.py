@@ -17,9 +17,17 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
     Attributes:
         input_shape: One window's shape: (steps, channels).
         classes: How many classes there are.
+        targets: How many targets there are to train on; ``None`` if that is not known.
+        epochs: How many epochs the longest training has; ``None`` if that is not known.
     """
 
-    def __init__(self, input_shape: tuple[int, int], classes: int):
+    def __init__(
+        self,
+        input_shape: tuple[int, int],
+        classes: int,
+        targets: int | None = None,
+        epochs: int | None = None,
+    ):
         """Check the sizes.
 
         Raises:
@@ -34,6 +42,8 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
             raise ValueError(f"classes must be at least {LEAST_CLASSES}. Received: {classes=}.")
         self.input_shape = input_shape
         self.classes = classes
+        self.targets = targets
+        self.epochs = epochs
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Build and compile one candidate.
@@ -49,7 +59,7 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         tensor = blocks.stack_lstm_layers(tensor, hp)
         model = keras.Model(inputs, blocks.classify(tensor, hp, self.classes), name="sensor")
         model.compile(
-            optimizer=compiling.ask_optimizer(hp),
+            optimizer=compiling.ask_optimizer(hp, self.targets, self.epochs),
             loss="sparse_categorical_crossentropy",
             metrics=["accuracy"],
         )

@@ -17,6 +17,7 @@ from search.messages import (
     ListSpace,
     Outcome,
     Question,
+    RefitTrial,
     Scalar,
     ScoreTrial,
     SpaceListed,
@@ -24,6 +25,7 @@ from search.messages import (
     ToWorker,
     TrainTrial,
     TrialEnded,
+    TrialRefitted,
     TrialScored,
     Verdict,
     WorkerDied,
@@ -75,6 +77,8 @@ class ScriptedExecutor:
                 self._step(slot)
             case Answer() | Verdict():
                 self._step(slot)
+            case RefitTrial():
+                self._arrivals.append((slot, TrialRefitted(weights="refit.npz")))
             case ScoreTrial():
                 self._arrivals.append((slot, TrialScored(metrics={"accuracy": 0.5})))
             case Stop():

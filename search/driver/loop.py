@@ -2,38 +2,32 @@
 
 import time
 from collections import Counter, deque
-from dataclasses import dataclass
 from enum import StrEnum
 
-from search.config import StudyConfig
-from search.driver.executors.base import Executor
-from search.driver.interrupts import Interrupt
 from search.driver.leaderboard import TrialRow, write_markdown
-from search.driver.progress import StudyStatus, View
+from search.driver.progress import StudyStatus
+from search.driver.requests import TICK_SECONDS, Room, ask_worker, raise_failure
 from search.driver.tracking.tracker import Tracker
 from search.driver.trials import Trials
-from search.errors import ConfigError, StudyStopped
+from search.errors import StudyStopped
 from search.messages import (
     Answer,
     CandidateBuilt,
     EpochReport,
     FromWorker,
-    ListSpace,
     Outcome,
     Question,
+    RefitTrial,
     ScoreTrial,
-    SpaceListed,
     TrainTrial,
     TrialEnded,
+    TrialRefitted,
     TrialScored,
     Verdict,
     WorkerDied,
-    WorkerFailed,
     WorkerReady,
 )
 
-TICK_SECONDS = 0.5
-"""How often the loop looks at the clock and at Ctrl-C while no message comes."""
 SUCCESSES = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.INTERRUPTED)
 
 
@@ -43,78 +37,6 @@ class Ending(StrEnum):
     FINISHED = "finished"
     INTERRUPTED = "interrupted"
     OUT_OF_TIME = "out of time"
-
-
-class WorkerBug(RuntimeError):
-    """A worker met what is nobody's candidate and nobody's setting: a mistake of ours."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Room:
-    """What the loop works with.
-
-    Attributes:
-        config: The study.
-        executor: Its workers.
-        view: What the person sees.
-        interrupt: Whether the person asked to stop.
-        start: When the launch began, on the monotonic clock.
-    """
-
-    config: StudyConfig
-    executor: Executor
-    view: View
-    interrupt: Interrupt
-    start: float
-
-
-def list_space(room: Room) -> tuple[SpaceListed, dict[int, WorkerReady]]:
-    """Have the first worker that is ready build the default candidate once.
-
-    Args:
-        room: Executor started.
-
-    Returns:
-        What the space asked for, and the workers that are ready.
-
-    Raises:
-        ConfigError: If the default candidate cannot be built.
-        KeyboardInterrupt: If the person asked to stop meanwhile.
-        WorkerBug: If a worker does not come up.
-    """
-    ready: dict[int, WorkerReady] = {}
-    while not room.interrupt.requested:
-        for slot, message in room.executor.receive(TICK_SECONDS):
-            match message:
-                case WorkerReady():
-                    if not ready:
-                        room.executor.send(slot, ListSpace())
-                    ready[slot] = message
-                case SpaceListed(error=""):
-                    return message, ready
-                case SpaceListed():
-                    raise ConfigError(message.error)
-                case _:
-                    raise_failure(message)
-    raise KeyboardInterrupt
-
-
-def raise_failure(message: FromWorker) -> None:
-    """Raise what a worker that cannot go on said.
-
-    Raises:
-        ConfigError: If the person who runs the study can mend it.
-        WorkerBug: In every other case.
-    """
-    match message:
-        case WorkerFailed(mistake=""):
-            raise WorkerBug(f"A worker failed:\n{message.traceback}")
-        case WorkerFailed():
-            raise ConfigError(message.mistake)
-        case WorkerDied():
-            raise WorkerBug(f"A worker did not come up: {message.reason}.")
-        case _:
-            raise WorkerBug(f"A worker said what nobody asked for: {message!r}.")
 
 
 class StudyLoop:
@@ -167,11 +89,33 @@ class StudyLoop:
             return Ending.INTERRUPTED
         return Ending.OUT_OF_TIME if self._out_of_time() else Ending.FINISHED
 
-    def score(self, row: TrialRow) -> dict[str, float]:
-        """Have a worker score a complete trial on the test targets.
+    def refit(self, row: TrialRow) -> str:
+        """Have a worker train a complete trial's candidate on all but the test targets.
 
         Args:
-            row: A complete trial whose weights were kept.
+            row: A complete trial.
+
+        Returns:
+            The path of the weights file.
+
+        Raises:
+            WorkerBug: If the worker cannot.
+        """
+        order = RefitTrial(
+            number=row.number,
+            parameters=row.parameters,
+            seed=row.seed,
+            epochs=(row.best_epoch or 0) + 1,
+        )
+        refitted = ask_worker(self._room, self._idle, order, TrialRefitted)
+        return refitted.weights
+
+    def score(self, row: TrialRow, weights: str) -> dict[str, float]:
+        """Have a worker score a complete trial's candidate on the test targets.
+
+        Args:
+            row: A complete trial.
+            weights: Path of its weights, refitted or not.
 
         Returns:
             Metric names and values.
@@ -179,20 +123,9 @@ class StudyLoop:
         Raises:
             WorkerBug: If the worker cannot.
         """
-        order = ScoreTrial(parameters=row.parameters, seed=row.seed, weights=row.weights)
-        asked = False
-        while True:
-            if self._idle and not asked:
-                self._room.executor.send(self._idle.pop(), order)
-                asked = True
-            for slot, message in self._room.executor.receive(TICK_SECONDS):
-                match message:
-                    case TrialScored():
-                        return dict(message.metrics)
-                    case WorkerReady():
-                        self._idle.add(slot)
-                    case _:
-                        raise_failure(message)
+        order = ScoreTrial(parameters=row.parameters, seed=row.seed, weights=weights)
+        scored = ask_worker(self._room, self._idle, order, TrialScored)
+        return dict(scored.metrics)
 
     def status(self) -> StudyStatus:
         """Say where the study stands."""

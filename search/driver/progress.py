@@ -97,7 +97,7 @@ class PlainView:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        return None
+        """Leave nothing behind: nothing was drawn."""
 
     def say(self, text: str) -> None:
         """Write one line."""
@@ -109,8 +109,9 @@ class PlainView:
         """Write nothing: a log file wants no repetition."""
 
     def end_trial(self, row: TrialRow, status: StudyStatus) -> None:
-        """Write what became of the trial, and the best so far."""
-        self.say(f"{write_row(row, status.metric)} | {write_status(status)}")
+        """Write what became of the trial, its hyperparameters and the best so far."""
+        parts = [write_row(row, status.metric), write_parameters(row.parameters)]
+        self.say(" | ".join([*parts, write_status(status)]))
 
 
 class LiveView(PlainView):
@@ -139,16 +140,15 @@ class LiveView(PlainView):
     def end_trial(self, row: TrialRow, status: StudyStatus) -> None:
         """Let the trial's line stay above the panel."""
         colour = COLOURS.get(row.outcome or Outcome.FAILED, "red")
-        self._console.print(Text(write_row(row, status.metric), style=colour), highlight=False)
+        self._console.print(Text(write_row(row, status.metric), style=colour))
 
 
 def write_row(row: TrialRow, metric: str) -> str:
-    """Write what became of a trial on one line."""
+    """Write what became of a trial, without its hyperparameters."""
     score = "no score" if row.value is None else f"{metric} {row.value:.4f}"
     parts = [f"trial {row.number}", str(row.outcome or "running"), score]
     parts.append(f"{row.epochs} epochs in {write_seconds(row.seconds)}")
-    parts += [part for part in (row.reason, write_parameters(row.parameters)) if part]
-    return " | ".join(parts)
+    return " | ".join([*parts, row.reason] if row.reason else parts)
 
 
 def write_status(status: StudyStatus) -> str:
@@ -189,8 +189,9 @@ def draw(status: StudyStatus) -> Group:
         f"{counts or 'starting'}; {write_seconds(status.elapsed_seconds)} so far",
     ]
     running = Table(box=None, pad_edge=False)
-    for head in ("trial", "epoch", status.metric, "hyperparameters"):
-        running.add_column(head, no_wrap=True, overflow="ellipsis")
+    for head in ("trial", "epoch", status.metric):
+        running.add_column(head, justify="right", no_wrap=True, min_width=len(head))
+    running.add_column("hyperparameters", no_wrap=True, overflow="ellipsis")
     for row in status.rows:
         if row.outcome is None:
             score = "" if row.value is None else f"{row.value:.4f}"

@@ -6,42 +6,31 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 import tomli_w
 
 from search.config import StudyConfig
 from search.data.preparation import prepare_data, sequence_lengths
-from search.data.sequences import SequenceCard, SequenceData
+from search.data.sequences import SequenceData
 from search.driver.executors.base import Executor
 from search.driver.executors.devices import default_slots
 from search.driver.executors.inline import InlineExecutor
 from search.driver.executors.processes import ProcessExecutor
 from search.driver.interrupts import watch_interrupts
 from search.driver.leaderboard import TrialRow
-from search.driver.loop import Ending, Room, StudyLoop, list_space
+from search.driver.lifelong import check_same, note_study
+from search.driver.loop import Ending, StudyLoop
 from search.driver.mirror import MirroredStorage
 from search.driver.progress import View, make_view
 from search.driver.provenance import describe_study, flatten_settings
+from search.driver.requests import Room, list_space
 from search.driver.storage import open_storage, study_lock
 from search.driver.tracking.tracker import Tracker
 from search.driver.trials import Trials
 from search.errors import StudyError, TrackingError
 from search.messages import WorkerSetup
 from search.tasks import Baseline, Direction, make_task, objective_direction
-
-LIFELONG = (
-    "space",
-    "space_arguments",
-    "seed",
-    "split",
-    "task",
-    "sequence_length",
-    "objective",
-    "training",
-)
-"""Settings that a study keeps for life: with others its trials could not be compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,13 +117,14 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         )
         with _closed_with_status(tracker) as endings:
             trials = Trials(storage=storage, config=config, direction=direction)
-            _note_study(trials, tracker, config, data.card, baselines)
+            note_study(trials, tracker, config, data.card, baselines)
             tracker.log_file(_write_study_file(config, folder / "studies"))
             trials.begin(listed.listing)
             loop = StudyLoop(room, trials, tracker, ready=set(ready), baseline=naive)
             endings.append(loop.run())
             if Ending.FINISHED in endings:
-                _look_at_test(trials, tracker, loop, data, baselines)
+                view.say("Looking at the test set, once.")
+                _look_at_test(trials, tracker, loop, data, baselines, refit=config.training.refit)
         return summarize(config, trials, endings[0])
 
 
@@ -184,29 +174,9 @@ def _find_finished(
     if config.name not in optuna.get_all_study_names(storage):
         return None
     trials = Trials(storage=storage, config=config, direction=direction)
-    _check_same(trials.notes, config, fingerprint)
+    check_same(trials.notes, config, fingerprint)
     done = trials.charged >= config.budget.trials and "test" in trials.notes
     return trials if done else None
-
-
-def _check_same(notes: Mapping[str, Any], config: StudyConfig, fingerprint: str) -> None:
-    if "config" not in notes:
-        return
-    advice = f"Give this study another name than {config.name!r}, or launch it as it was."
-    now = config.model_dump(mode="json")
-    for section in LIFELONG:
-        if notes["config"][section] != now[section]:
-            raise StudyError(
-                f"{section} must stay as the study was begun: with other settings its trials "
-                f"could not be compared. Received: {now[section]!r}, begun with "
-                f"{notes['config'][section]!r}. {advice}"
-            )
-    if notes["fingerprint"] != fingerprint:
-        raise StudyError(
-            f"data must stay as the study was begun: with other data its trials could not be "
-            f"compared. Received: fingerprint={fingerprint[:16]!r}, begun with "
-            f"{notes['fingerprint'][:16]!r}. {advice}"
-        )
 
 
 def _best_naive(baselines: Sequence[Baseline], metric: str, direction: str) -> float | None:
@@ -249,23 +219,6 @@ def _closed_with_status(tracker: Tracker) -> Iterator[list[Ending]]:
     tracker.close("FINISHED" if Ending.FINISHED in endings else "KILLED")
 
 
-def _note_study(
-    trials: Trials,
-    tracker: Tracker,
-    config: StudyConfig,
-    card: SequenceCard,
-    baselines: Sequence[Baseline],
-) -> None:
-    """Note on a new study what later launches and exports must know."""
-    if "config" in trials.notes:
-        return
-    trials.note("config", config.model_dump(mode="json"))
-    trials.note("fingerprint", card.fingerprint)
-    trials.note("baselines", {baseline.name: dict(baseline.validation) for baseline in baselines})
-    for baseline in baselines:
-        tracker.log_baseline(baseline.name, baseline.validation)
-
-
 def _write_study_file(config: StudyConfig, folder: Path) -> Path:
     """Write the settings of this launch as a study file that can be launched."""
     folder.mkdir(exist_ok=True)
@@ -281,18 +234,28 @@ def _look_at_test(
     loop: StudyLoop,
     data: SequenceData,
     baselines: Sequence[Baseline],
+    refit: bool,
 ) -> None:
     """Score the best trial and the baselines on the test targets: once a best trial."""
-    if not trials.leaders or trials.notes.get("test", {}).get("trial") == trials.leaders[0].number:
+    before = trials.notes.get("test", {})
+    if not trials.leaders or before.get("trial") == trials.leaders[0].number:
         return
     best = trials.leaders[0]
-    looks = trials.notes.get("test", {}).get("looks", 0) + 1
-    scores = loop.score(best)
-    naive = {baseline.name: dict(baseline.score(data, "test")) for baseline in baselines}
-    trials.note(
-        "test", {"trial": best.number, "looks": looks, "scores": scores, "baselines": naive}
-    )
+    weights = loop.refit(best) if refit else best.weights
+    test = {
+        "trial": best.number,
+        "looks": before.get("looks", 0) + 1,
+        "refit": refit,
+        "weights": weights,
+        "scores": loop.score(best, weights),
+        "baselines": {baseline.name: baseline.score(data, "test") for baseline in baselines},
+    }
+    trials.note("test", test)
     tracker.log_study(
-        metrics={f"test_{name}": value for name, value in scores.items()},
-        tags={"best_trial": str(best.number), "test_looks": str(looks)},
+        metrics={f"test_{name}": value for name, value in test["scores"].items()},
+        tags={
+            "best_trial": str(best.number),
+            "test_looks": str(test["looks"]),
+            "refit": str(refit).lower(),
+        },
     )

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from search.driver.tracking.store import DIRECTION, KIND, STUDY, search_runs
+from search.driver.tracking.store import DIRECTION, KIND, STUDY, open_client, search_runs
 from search.errors import StudyError, nearest
 
 _COLUMNS = ("attributes.`Description`", "metrics.`objective`", "tags.`outcome`")
@@ -29,6 +29,27 @@ class StudyRun:
     experiment_id: str
     run_id: str
     direction: str
+
+
+def link_study(name: str | None, uri: str, address: str) -> str:
+    """Prepare a study's view and link to it.
+
+    Args:
+        name: The study's name; ``None`` for the one that was begun last.
+        uri: Address of its MLflow store.
+        address: Where the MLflow UI answers, for example "http://127.0.0.1:5000".
+
+    Returns:
+        The study's name and an address for a browser.
+
+    Raises:
+        StudyError: If there is no such study.
+        TrackingError: If the store cannot be opened.
+    """
+    client = open_client(uri)
+    study = find_study(client, name)
+    prepare_view(client, study)
+    return f"Study {study.name}: {study_link(address, study)}"
 
 
 def find_study(client: MlflowClient, name: str | None = None) -> StudyRun:

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from search.driver.leaderboard import LEADERS, count_outcomes, write_parameters
+from search.driver.progress import write_seconds
 from search.driver.study import StudySummary
 
 
@@ -29,7 +30,7 @@ def show_summary(summary: StudySummary, console: Console) -> None:
 
 
 def draw_leaderboard(summary: StudySummary) -> Table:
-    """Draw the best complete trials, the default and the naive baselines.
+    """Draw the best complete trials and the naive baselines.
 
     Args:
         summary: A study with at least one complete trial.
@@ -39,25 +40,23 @@ def draw_leaderboard(summary: StudySummary) -> Table:
     """
     metric = summary.config.objective.metric
     table = Table(box=None, pad_edge=False, highlight=False)
-    table.add_column("trial", justify="right")
-    table.add_column(f"{metric} (validation)", justify="right")
-    table.add_column(f"{metric} (test)", justify="right")
-    table.add_column("epoch", justify="right")
-    table.add_column("weights", justify="right")
-    table.add_column("hyperparameters", no_wrap=True, overflow="ellipsis")
-    shown = summary.leaders[:LEADERS]
-    for row in shown:
-        looked = summary.test and row is shown[0]
+    table.add_column("trial")
+    for head in (f"{metric} (validation)", f"{metric} (test)", "best epoch", "steps", "weights"):
+        table.add_column(head, justify="right")
+    table.add_column("time", justify="right")
+    for row in summary.leaders[:LEADERS]:
+        looked = summary.test and row is summary.leaders[0]
         table.add_row(
             f"{row.number} (default)" if row.number == 0 else str(row.number),
             f"{row.value:.4f}",
             f"{summary.test[metric]:.4f}" if looked else "",
-            f"{(row.best_epoch or 0) + 1}/{row.epochs}",
+            f"{(row.best_epoch or 0) + 1} of {row.epochs}",
+            str(row.parameters.get("sequence_length", "")),
             f"{row.parameter_count or 0:,}",
-            write_parameters(row.parameters),
+            write_seconds(row.seconds),
         )
     for name, scores in summary.baselines.items():
         test = summary.test_baselines.get(name, {})
         looked_at = f"{test[metric]:.4f}" if metric in test else ""
-        table.add_row("naive", f"{scores[metric]:.4f}", looked_at, "", "", name)
+        table.add_row(f"naive: {name}", f"{scores[metric]:.4f}", looked_at)
     return table

@@ -13,18 +13,20 @@ from search.messages import (
     Answer,
     ListSpace,
     Question,
+    RefitTrial,
     Scalar,
     ScoreTrial,
     SpaceListed,
     Stop,
     TrainTrial,
+    TrialRefitted,
     TrialScored,
     WorkerFailed,
     WorkerReady,
     WorkerSetup,
 )
 from search.worker.hyperparameters import AskingHyperParameters
-from search.worker.training import Channel, run_trial
+from search.worker.training import Channel, refit_trial, run_trial
 from search.worker.weights import load_weights
 from search.worker.workbench import Workbench
 from spaces import SPACES
@@ -61,6 +63,9 @@ def _carry_out(order: object, bench: Workbench, channel: Channel) -> None:
         case TrainTrial():
             hp = AskingHyperParameters(ask=_asker(channel))
             channel.send(run_trial(bench, order, channel, hp))
+        case RefitTrial():
+            hp = AskingHyperParameters(ask=_refuse, recorded=order.parameters)
+            channel.send(TrialRefitted(weights=str(refit_trial(bench, order, hp))))
         case ScoreTrial():
             hp = AskingHyperParameters(ask=_refuse, recorded=order.parameters)
             candidate = bench.build(hp, order.seed)

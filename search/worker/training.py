@@ -3,14 +3,16 @@
 import math
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import keras
 import keras_tuner
 import numpy as np
 
-from search.data.sequences import Array
+from search.data.sequences import Array, Side, gather_windows
 from search.errors import (
     CandidateError,
     DivergedTraining,
@@ -22,6 +24,7 @@ from search.messages import (
     CandidateBuilt,
     EpochReport,
     Outcome,
+    RefitTrial,
     TrainTrial,
     TrialEnded,
     Verdict,
@@ -37,6 +40,7 @@ OUTCOMES: Mapping[type[CandidateError], Outcome] = {
     DivergedTraining: Outcome.DIVERGED,
     OutOfMemory: Outcome.OUT_OF_MEMORY,
 }
+REFIT_SIDES: tuple[Side, ...] = ("train", "validation")
 
 
 class Channel(Protocol):
@@ -79,7 +83,10 @@ def run_trial(
         )
         curve.candidate = candidate
         with candidate_errors():
-            _fit(bench, candidate, order.seed, hp, curve)
+            plan = _Plan(
+                seed=order.seed, epochs=bench.config.training.max_epochs, callbacks=[curve]
+            )
+            _fit(bench, candidate, hp, plan)
     except CandidateError as exc:
         return curve.ended(hp, OUTCOMES[type(exc)], str(exc), trace=traceback.format_exc())
     if curve.verdict.outcome is not None:
@@ -88,6 +95,26 @@ def run_trial(
     candidate.model.set_weights(curve.best_weights)
     save_weights(candidate.model, path)
     return curve.ended(hp, Outcome.COMPLETE, curve.reason, weights=str(path))
+
+
+def refit_trial(bench: Workbench, order: RefitTrial, hp: AskingHyperParameters) -> Path:
+    """Train a complete trial's candidate on training and validation targets together.
+
+    Nothing is left to choose the epoch by, so it trains as long as its best epoch took.
+
+    Args:
+        bench: The worker's data and task.
+        order: The trial.
+        hp: Replays what the trial recorded.
+
+    Returns:
+        The weights file.
+    """
+    candidate = bench.build(hp, order.seed, REFIT_SIDES)
+    _fit(bench, candidate, hp, _Plan(seed=order.seed, epochs=order.epochs, sides=REFIT_SIDES))
+    path = bench.weights / f"refit_{order.number:05d}.npz"
+    save_weights(candidate.model, path)
+    return path
 
 
 class _Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
@@ -171,41 +198,40 @@ class _Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes
         )
 
 
-def _fit(
-    bench: Workbench, candidate: Candidate, seed: int, hp: AskingHyperParameters, curve: _Curve
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """How long and with what a candidate is trained."""
+
+    seed: int
+    epochs: int
+    sides: Sequence[Side] = ("train",)
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+
+
+def _fit(bench: Workbench, candidate: Candidate, hp: AskingHyperParameters, plan: _Plan) -> None:
     """Train, by the hypermodel's own ``fit`` where it has one."""
     data, model = bench.data, candidate.model
-    labels = _teach(model, data.labels["train"], len(data.card.classes))
-    epochs = bench.config.training.max_epochs
+    ends = np.concatenate([data.ends[side] for side in plan.sides])
+    classes = np.concatenate([data.labels[side] for side in plan.sides])
+    labels = _teach(model, classes, len(data.card.classes))
+    known = {"epochs": plan.epochs, "callbacks": list(plan.callbacks), "verbose": 0}
     if type(candidate.hypermodel).fit is not keras_tuner.HyperModel.fit:
-        validation = _teach(model, data.labels["validation"], len(data.card.classes))
-        candidate.hypermodel.fit(
-            hp,
-            model,
-            data.windows("train", candidate.length),
-            labels,
-            validation_data=(data.windows("validation", candidate.length), validation),
-            epochs=epochs,
-            callbacks=[curve],
-            verbose=0,
-        )
+        windows = gather_windows(data.rows, ends, candidate.length)
+        if "validation" not in plan.sides:
+            validation = _teach(model, data.labels["validation"], len(data.card.classes))
+            known["validation_data"] = (data.windows("validation", candidate.length), validation)
+        candidate.hypermodel.fit(hp, model, windows, labels, **known)
         return
     asked = int(hp.values.get("batch_size", bench.config.training.batch_size))
     batch_size = min(asked, len(labels))
     steps = -(-len(labels) // batch_size)
-    orders = (epoch_order(len(labels), batch_size, seed, epoch) for epoch in range(epochs))
+    orders = (
+        epoch_order(len(labels), batch_size, plan.seed, epoch) for epoch in range(plan.epochs)
+    )
     batches = make_batches(
-        data.rows, data.ends["train"], labels, length=candidate.length, orders=orders, steps=steps
+        data.rows, ends, labels, length=candidate.length, orders=orders, steps=steps
     )
-    model.fit(
-        batches,
-        epochs=epochs,
-        steps_per_epoch=steps,
-        callbacks=[curve],
-        shuffle=False,
-        verbose=0,
-    )
+    model.fit(batches, steps_per_epoch=steps, shuffle=False, **known)
 
 
 def _teach(model: Any, labels: Array, classes: int) -> Array:

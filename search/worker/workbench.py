@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,12 +53,19 @@ class Workbench:
         self.task: Task = make_task(setup.config)
         self.direction = objective_direction(self.task, setup.config.objective)
 
-    def build(self, hp: AskingHyperParameters, seed: int) -> Candidate:
+    def count_targets(self, sides: Sequence[Side]) -> int:
+        """Count the targets of some sides."""
+        return sum(len(self.data.ends[side]) for side in sides)
+
+    def build(
+        self, hp: AskingHyperParameters, seed: int, sides: Sequence[Side] = ("train",)
+    ) -> Candidate:
         """Build the candidate that ``hp`` answers for.
 
         Args:
             hp: Answers what the space asks for.
             seed: Seeds the weights.
+            sides: Whose targets it will be trained on.
 
         Returns:
             The candidate, built and not trained.
@@ -75,6 +82,8 @@ class Workbench:
         offered = {
             "input_shape": (length, *self.data.rows.shape[1:]),
             "classes": len(self.data.card.classes),
+            "targets": self.count_targets(sides),
+            "epochs": self.config.training.max_epochs,
         }
         hypermodel = make_hypermodel(self.config.space, self.config.space_arguments, offered)
         with candidate_errors(), warnings.catch_warnings(record=True) as caught:

@@ -43,6 +43,13 @@ def test_a_data_path_on_the_command_line_starts_at_the_working_directory(tmp_pat
     assert getattr(config.data, "path") == Path("other.npz")  # noqa: B009
 
 
+def test_another_source_on_the_command_line_replaces_the_files(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text('name = "a"\n[data]\nsource = "machine"\nrows = 900\n')
+    words = [str(path), "--data.source", "arrays", "--data.path", "x.npz"]
+    assert parse_config(words, path).data.source == "arrays"
+
+
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_study_file_that_comes_along_is_right(path: Path) -> None:
     assert load_config(path).name == path.stem
@@ -66,6 +73,9 @@ def test_every_study_file_that_comes_along_is_right(path: Path) -> None:
             {"name": "a", "data": {"source": "arrays", "path": "x", "chanels": "c"}},
             r"^data.chanels is not a setting. Did you mean 'channels'",
             id="unknown data key",
+        ),
+        pytest.param(
+            {"name": "a", "data": {"rows": 900}}, r"^data.source must be given", id="no source"
         ),
         pytest.param(
             {"name": "a", "data": {"source": "array"}}, r"data.*'machine', 'arrays'", id="source"

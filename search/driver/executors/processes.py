@@ -42,20 +42,15 @@ class ProcessExecutor:
     def __init__(self, slots: int, worker: str = WORKER) -> None:
         self.slots = slots
         self._worker = worker
+        self._context: ForkServerContext | SpawnContext
+        self._missing: list[int] = []
         self._processes: dict[int, BaseProcess] = {}
         self._lines: dict[int, Connection] = {}
 
     def start(self, setup: WorkerSetup) -> None:
-        """Start a process in every slot."""
+        """Start loading what the workers need, and return at once."""
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
-        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-        self._context: ForkServerContext | SpawnContext = multiprocessing.get_context("spawn")
-        if backend == "tensorflow":
-            self._context = multiprocessing.get_context("forkserver")
-            self._context.set_forkserver_preload([self._worker.partition(":")[0]])
-            with _output_to(setup.log), _interrupts_blocked():
-                ensure_running()
         cores, gpus = share_cores(self.slots), visible_gpus()
         self._setups = {
             slot: replace(
@@ -66,8 +61,16 @@ class ProcessExecutor:
             )
             for slot in range(self.slots)
         }
-        for slot in range(self.slots):
-            self._start(slot)
+        self._missing = list(range(self.slots))
+        if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+            self._context = multiprocessing.get_context("forkserver")
+            self._context.set_forkserver_preload([self._worker.partition(":")[0]])
+            # It loads the backend while the driver does other things; "receive" then forks.
+            with _output_to(setup.log), _interrupts_blocked():
+                ensure_running()
+        else:
+            self._context = multiprocessing.get_context("spawn")
+            self._start_missing()
 
     def send(self, slot: int, message: ToWorker) -> None:
         """Send to a slot's process; what a dead one misses, ``receive`` makes known."""
@@ -78,6 +81,7 @@ class ProcessExecutor:
 
     def receive(self, max_seconds: float) -> Sequence[Arrival]:
         """Wait until any process says something or dies."""
+        self._start_missing()
         slots = {line: slot for slot, line in self._lines.items()}
         arrivals: list[Arrival] = []
         for line in wait(list(slots), timeout=max_seconds):
@@ -96,11 +100,16 @@ class ProcessExecutor:
         self._start(slot)
 
     def stop(self) -> None:
-        """End all processes: first by word, then by signal."""
-        for slot in self._lines:
-            self.send(slot, Stop())
+        """End all processes at once, busy ones too: what is on disk is whole at any time."""
+        self._missing.clear()
+        for process in self._processes.values():
+            process.terminate()
         for slot in list(self._lines):
             self._bury(slot)
+
+    def _start_missing(self) -> None:
+        while self._missing:
+            self._start(self._missing.pop(0))
 
     def _start(self, slot: int) -> None:
         ours, theirs = self._context.Pipe()

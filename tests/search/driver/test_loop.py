@@ -7,8 +7,9 @@ from fakes import LISTING, Curve, MemoryTracker, QuietView, ScriptedExecutor, ri
 
 from search.config import StudyConfig, make_config
 from search.driver.interrupts import Interrupt
-from search.driver.loop import Ending, Room, StudyLoop, WorkerBug, list_space
+from search.driver.loop import Ending, StudyLoop
 from search.driver.mirror import MirroredStorage
+from search.driver.requests import Room, WorkerBug, list_space
 from search.driver.storage import open_storage
 from search.driver.trials import Trials
 from search.errors import ConfigError, StudyStopped

@@ -1,0 +1,155 @@
+"""The launch script as a person runs it: in a pipe, on a terminal, interrupted, mistaken."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from search.results.audit import audit_study
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+ROOT = Path(__file__).parents[2]
+LAUNCH = ROOT / "scripts" / "launch_study.py"
+STUDY = """
+name = "tiny"
+[data]
+source = "machine"
+machines = 8
+rows = 600
+[sequence_length]
+low = 8
+high = 16
+[training]
+max_epochs = 2
+[budget]
+trials = 3
+[pruner]
+name = "none"
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def command(study: Path, folder: Path, *more: str) -> list[str]:
+    return [sys.executable, str(LAUNCH), str(study), "--storage.folder", str(folder), *more]
+
+
+def launch(words: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+def count_workers(folder: Path) -> int:
+    """Count the processes that still write to the folder's worker logs."""
+    logs = {str(path) for path in (folder / "logs").iterdir()}
+    count = 0
+    for fd in Path("/proc").glob("[0-9]*/fd/1"):
+        try:
+            count += os.readlink(fd) in logs
+        except OSError:
+            continue
+    return count
+
+
+def test_a_launch_ends_with_a_leaderboard_a_link_and_an_exported_model(
+    study: Path, storage_folder: Path
+) -> None:
+    done = launch(command(study, storage_folder, "--workers.count", "2"))
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(re.findall(r"trial \d \| complete \| macro_f1 0\.\d{4}", done.stderr)) == 3
+    assert "\x1b" not in done.stderr
+    assert re.search(r"0 \(default\)", done.stdout)
+    assert "naive: majority class" in done.stdout
+    assert "On the untouched test set" in done.stdout
+    assert re.search(r"Study tiny: http://127\.0\.0\.1:5000/#/experiments/\d+/runs\?", done.stdout)
+    assert (storage_folder / "exports" / "tiny" / "model.keras").is_file()
+    assert "registered as tiny@champion" in done.stdout
+
+    again = launch(command(study, storage_folder, "--workers.count", "2"))
+    assert again.returncode == 0
+    assert "is finished" in again.stderr
+
+
+def test_ctrl_c_ends_at_the_next_epoch_and_the_same_command_goes_on(
+    study: Path, storage_folder: Path
+) -> None:
+    words = command(study, storage_folder, "--budget.trials", "5", "--workers.count", "2")
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        assert running.stderr is not None
+        for line in running.stderr:
+            if re.search(r"trial \d \| complete", line):
+                break
+        os.killpg(running.pid, signal.SIGINT)
+        out, _ = running.communicate()
+    assert running.returncode == 130
+    assert "To go on: python scripts/launch_study.py" in out
+    assert count_workers(storage_folder) == 0
+    assert {t.name for t in audit_study("tiny", folder=storage_folder) if t.differences} == set()
+
+    done = launch(words)
+    assert done.returncode == 0, done.stderr
+    audit = audit_study("tiny", folder=storage_folder)
+    assert len(audit) == 1 + 5
+    assert [text for trial in audit for text in trial.differences] == []
+
+
+def test_ctrl_c_twice_ends_at_once(study: Path, storage_folder: Path) -> None:
+    words = command(study, storage_folder, "--training.max_epochs", "500", "--workers.count", "1")
+    terminal = pexpect.spawn(words[0], words[1:], timeout=120, dimensions=(40, 140))
+    terminal.expect("1 running")
+    terminal.sendintr()
+    terminal.sendintr()
+    terminal.expect("To go on: python scripts/launch_study.py")
+    terminal.expect(pexpect.EOF)
+    terminal.wait()
+    assert terminal.exitstatus == 130
+    assert count_workers(storage_folder) == 0
+
+
+def test_on_a_terminal_the_study_is_live(study: Path, storage_folder: Path) -> None:
+    words = command(study, storage_folder, "--workers.count", "1")
+    terminal = pexpect.spawn(words[0], words[1:], timeout=200, dimensions=(40, 140))
+    terminal.expect(r"naive baseline 0\.\d{4}")
+    terminal.expect(r"1 running")
+    terminal.expect(r"trial 2 \| complete")
+    terminal.expect("registered as tiny@champion")
+    terminal.expect(pexpect.EOF)
+    terminal.wait()
+    assert terminal.exitstatus == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        pytest.param(["missing.toml"], r"study file must be a readable TOML file", id="no file"),
+        pytest.param(["--budget.trails", "3"], r"Did you mean '--budget.trials'", id="argument"),
+        pytest.param(["--space", "sensr"], r"Did you mean 'sensor'", id="space"),
+        pytest.param(
+            ["--data.source", "arrays", "--data.path", "no.npz"], r"no such file", id="data"
+        ),
+        pytest.param(["--tracking.uri", "http://127.0.0.1:9"], r"tracking.uri", id="tracking"),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_code_2(
+    study: Path, storage_folder: Path, words: list[str], message: str
+) -> None:
+    given = words if words[0].endswith(".toml") else [str(study), *words]
+    done = launch([sys.executable, str(LAUNCH), *given, "--storage.folder", str(storage_folder)])
+    assert done.returncode == 2
+    assert re.search(message, done.stderr)
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not (storage_folder / "studies").exists()

@@ -1,0 +1,206 @@
+"""One worker's work on small real data: batches, epochs, verdicts, kept weights, refits."""
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from search.config import make_config
+from search.data.preparation import prepare_data
+from search.data.sequences import gather_windows
+from search.errors import InvalidArchitecture, OutOfMemory
+from search.messages import (
+    CandidateBuilt,
+    EpochReport,
+    Outcome,
+    RefitTrial,
+    TrainTrial,
+    Verdict,
+    WorkerSetup,
+)
+from search.worker.batches import epoch_order, make_batches, predict
+from search.worker.hyperparameters import AskingHyperParameters
+from search.worker.training import refit_trial, run_trial
+from search.worker.weights import load_weights, save_weights
+from search.worker.workbench import Workbench, candidate_errors
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+class Line:
+    """A driver that gives prepared verdicts and keeps what it is told."""
+
+    def __init__(self, *verdicts: Verdict) -> None:
+        self.verdicts = deque(verdicts)
+        self.told: list[Any] = []
+
+    def send(self, message: Any) -> None:
+        self.told.append(message)
+
+    def recv(self) -> Verdict:
+        return self.verdicts.popleft() if self.verdicts else Verdict()
+
+
+def defaults(**answers: Any) -> AskingHyperParameters:
+    return AskingHyperParameters(ask=lambda q: answers.get(q.name, q.default))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Workbench:
+    config = make_config(
+        {
+            "name": "bench",
+            "data": {"source": "machine", "machines": 8, "rows": 600},
+            "sequence_length": {"low": 8, "high": 24},
+            "objective": {"metric": "accuracy"},
+            "training": {"max_epochs": 4},
+            **getattr(request, "param", {}),
+        }
+    )
+    _, folder = prepare_data(config, tmp_path / "data")
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    setup = WorkerSetup(config=config, data=folder, weights=weights, log=tmp_path / "log")
+    return Workbench(setup)
+
+
+def test_every_target_is_trained_on_in_every_epoch() -> None:
+    order = epoch_order(10, 4, seed=1, epoch=0)
+    assert len(order) == 12
+    assert set(order[:10]) == set(range(10))
+    assert list(order[10:]) == list(order[:2])
+
+
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+    same = epoch_order(50, 8, seed=1, epoch=3), epoch_order(50, 8, seed=1, epoch=3)
+    assert np.array_equal(*same)
+    assert not np.array_equal(same[0], epoch_order(50, 8, seed=1, epoch=4))
+    assert not np.array_equal(same[0], epoch_order(50, 8, seed=2, epoch=3))
+
+
+def test_batches_are_the_windows_in_that_order(bench: Workbench) -> None:
+    ends, labels = bench.data.ends["train"], bench.data.labels["train"]
+    orders = [epoch_order(len(ends), 16, seed=0, epoch=epoch) for epoch in range(2)]
+    steps = len(orders[0]) // 16
+    batches = make_batches(
+        bench.data.rows, ends, labels, length=8, orders=iter(orders), steps=steps
+    )
+    seen = list(batches.as_numpy_iterator())
+    assert len(seen) == 2 * steps
+    for number, (windows, taught) in enumerate(seen):
+        chosen = np.concatenate(orders)[number * 16 : (number + 1) * 16]
+        assert np.array_equal(windows, gather_windows(bench.data.rows, ends[chosen], 8))
+        assert np.array_equal(taught, labels[chosen])
+
+
+def test_predictions_in_batches_of_one_shape_are_those_of_keras(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.worker.batches.PREDICTION_BATCH", 7)
+    candidate = bench.build(defaults(), seed=0)
+    ends = bench.data.ends["validation"]
+    windows = gather_windows(bench.data.rows, ends, candidate.length)
+    outputs = predict(candidate.model, bench.data.rows, ends, candidate.length)
+    assert outputs == pytest.approx(candidate.model.predict(windows, verbose=0), abs=1e-5)
+
+
+def test_a_complete_trial_keeps_the_weights_of_its_best_epoch(bench: Workbench) -> None:
+    line = Line()
+    ended = run_trial(bench, TrainTrial(number=3, seed=5), line, defaults())
+    built, *reports = line.told
+    assert isinstance(built, CandidateBuilt)
+    assert built.parameters["sequence_length"] == 24
+    values = [report.objective for report in reports]
+    assert ended.outcome is Outcome.COMPLETE
+    assert (ended.value, ended.best_epoch) == (max(values), values.index(max(values)))
+    assert [report.best for report in reports] == list(np.maximum.accumulate(values))
+    again = bench.build(defaults(), seed=0)
+    load_weights(again.model, Path(ended.weights))
+    assert bench.score(again, "validation")["accuracy"] == pytest.approx(ended.value)
+
+
+def test_equal_seeds_train_equal_curves(bench: Workbench) -> None:
+    curves = []
+    for _ in range(2):
+        line = Line()
+        run_trial(bench, TrainTrial(number=0, seed=7), line, defaults())
+        curves.append([r.metrics["train_loss"] for r in line.told if isinstance(r, EpochReport)])
+    assert curves[0] == pytest.approx(curves[1], rel=1e-3)
+
+
+def test_a_verdict_ends_training_after_the_epoch_and_keeps_nothing(bench: Workbench) -> None:
+    line = Line(Verdict(), Verdict(outcome=Outcome.PRUNED, reason="too slow"))
+    ended = run_trial(bench, TrainTrial(number=3, seed=5), line, defaults())
+    assert (ended.outcome, ended.epochs, ended.reason) == (Outcome.PRUNED, 2, "too slow")
+    assert ended.weights == ""
+    assert list(bench.weights.iterdir()) == []
+
+
+@pytest.mark.parametrize("bench", [{"training": {"max_epochs": 9, "patience": 1}}], indirect=True)
+def test_a_trial_without_a_better_epoch_stops_by_itself(bench: Workbench) -> None:
+    hp = defaults(learning_rate=1e-4, weight_decay=1e-5)
+    ended = run_trial(bench, TrainTrial(number=0, seed=1), Line(), hp)
+    assert ended.outcome is Outcome.COMPLETE
+    assert ended.best_epoch is not None
+    assert ended.epochs == 9 or ended.epochs == ended.best_epoch + 2
+
+
+@pytest.mark.parametrize("bench", [{"space": "diverging_space:build"}], indirect=True)
+def test_a_loss_that_is_no_number_ends_the_trial_as_diverged(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "diverging_space.py").write_text(
+        "import keras\n"
+        "def build(hp):\n"
+        "    model = keras.Sequential([keras.Input((24, 5)), keras.layers.LSTM(4),\n"
+        "                              keras.layers.Dense(5, activation='softmax')])\n"
+        "    model.compile('adam', lambda labels, outputs: keras.ops.log(-keras.ops.sum(outputs)))\n"
+        "    return model\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    ended = run_trial(bench, TrainTrial(number=0, seed=1), Line(), defaults())
+    assert ended.outcome is Outcome.DIVERGED
+    assert "finite" in ended.reason
+    assert "Traceback" in ended.traceback
+
+
+@pytest.mark.parametrize("bench", [{"training": {"max_parameters": 1000}}], indirect=True)
+def test_a_model_beyond_the_limit_is_not_trained(bench: Workbench) -> None:
+    line = Line()
+    ended = run_trial(bench, TrainTrial(number=0, seed=1), line, defaults())
+    assert ended.outcome is Outcome.OVERSIZED
+    assert line.told == []
+    assert ended.parameters["sequence_length"] == 24
+
+
+def test_a_refit_trains_on_validation_too_and_leaves_its_weights(bench: Workbench) -> None:
+    recorded = run_trial(bench, TrainTrial(number=2, seed=5), Line(), defaults()).parameters
+    hp = AskingHyperParameters(ask=lambda q: pytest.fail(q.name), recorded=recorded)
+    before = bench.build(defaults(), seed=5)
+    base = bench.score(before, "validation")["log_loss"]
+    path = refit_trial(bench, RefitTrial(number=2, parameters=recorded, seed=5, epochs=3), hp)
+    assert path == bench.weights / "refit_00002.npz"
+    load_weights(before.model, path)
+    assert bench.score(before, "validation")["log_loss"] < base
+
+
+def test_weights_come_back_exactly(bench: Workbench, tmp_path: Path) -> None:
+    one, other = (bench.build(defaults(), seed=seed).model for seed in (1, 2))
+    save_weights(one, tmp_path / "w.npz")
+    load_weights(other, tmp_path / "w.npz")
+    for left, right in zip(one.get_weights(), other.get_weights(), strict=True):
+        assert np.array_equal(left, right)
+
+
+def test_what_keras_and_its_backends_raise_is_sorted() -> None:
+    with pytest.raises(InvalidArchitecture, match="negative"), candidate_errors():
+        keras.layers.Conv1D(4, 9)(keras.Input((3, 1)))
+    with pytest.raises(OutOfMemory, match="must fit in memory"), candidate_errors():
+        raise MemoryError
+    with pytest.raises(OutOfMemory), candidate_errors():
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
+    with pytest.raises(KeyError), candidate_errors():
+        raise KeyError("a bug passes")
