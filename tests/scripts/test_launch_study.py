@@ -1,7 +1,9 @@
 """The launch script as a person runs it: in a pipe, on a terminal, interrupted, mistaken."""
 
+import contextlib
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -49,16 +51,23 @@ def launch(words: Sequence[str]) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
-def count_workers(folder: Path) -> int:
-    """Count the processes that still write to the folder's worker logs."""
+def find_workers(folder: Path) -> list[int]:
+    """Find the processes that write to the folder's worker logs: workers and their fork server."""
     logs = {str(path) for path in (folder / "logs").iterdir()}
-    count = 0
-    for fd in Path("/proc").glob("[0-9]*/fd/1"):
-        try:
-            count += os.readlink(fd) in logs
-        except OSError:
-            continue
-    return count
+    pids = []
+    for output in Path("/proc").glob("[0-9]*/fd/1"):
+        with contextlib.suppress(OSError):
+            if os.readlink(output) in logs:
+                pids.append(int(output.parts[2]))
+    return pids
+
+
+def all_leave(folder: Path) -> bool:
+    """Wait until no worker is left; a fork server notices its driver's end and follows it."""
+    for pid in find_workers(folder):
+        with contextlib.suppress(ProcessLookupError):
+            select.select([os.pidfd_open(pid)], [], [], 20)
+    return find_workers(folder) == []
 
 
 def test_a_launch_ends_with_a_leaderboard_a_link_and_an_exported_model(
@@ -96,7 +105,7 @@ def test_ctrl_c_ends_at_the_next_epoch_and_the_same_command_goes_on(
         out, _ = running.communicate()
     assert running.returncode == 130
     assert "To go on: python scripts/launch_study.py" in out
-    assert count_workers(storage_folder) == 0
+    assert all_leave(storage_folder)
     assert {t.name for t in audit_study("tiny", folder=storage_folder) if t.differences} == set()
 
     done = launch(words)
@@ -116,7 +125,7 @@ def test_ctrl_c_twice_ends_at_once(study: Path, storage_folder: Path) -> None:
     terminal.expect(pexpect.EOF)
     terminal.wait()
     assert terminal.exitstatus == 130
-    assert count_workers(storage_folder) == 0
+    assert all_leave(storage_folder)
 
 
 def test_on_a_terminal_the_study_is_live(study: Path, storage_folder: Path) -> None:

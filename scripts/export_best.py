@@ -1,0 +1,49 @@
+"""Export the best model of a study: python scripts/export_best.py STUDY."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from search.errors import SearchError
+from search.results.export import Export, export_best
+from search.results.formats import list_sizes
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export the model and print what was written.
+
+    Args:
+        argv: The command line without the program.
+
+    Returns:
+        0, or 2 after a mistake that the person can mend.
+    """
+    parser = argparse.ArgumentParser(description="Export the best model of a study.")
+    parser.add_argument("study")
+    parser.add_argument("--storage.folder", dest="folder", type=Path, default=Path("mlflow_runs"))
+    parser.add_argument("--tracking.uri", dest="uri", help="another store than the folder's own")
+    arguments = parser.parse_args(argv)
+    try:
+        export = export_best(arguments.study, folder=arguments.folder, uri=arguments.uri)
+    except SearchError as exc:
+        print(exc, file=sys.stderr)
+        return 2
+    _print(export)
+    return 0
+
+
+def _print(export: Export) -> None:
+    print(f"Trial {export.trial} of study {export.model} is exported to {export.folder}:")
+    for name, size in list_sizes(export.folder).items():
+        print(f"  {name:20} {size:>12,} bytes")
+    print("Predictions differ, after loading in a fresh process, by at most:")
+    for name, difference in export.differences.items():
+        print(f"  {name:20} {difference:.1e}")
+    for name, reason in export.left_out.items():
+        print(f"  {name:20} not written: {reason}")
+    print(f"Registered in MLflow: models:/{export.model}@champion (version {export.version}).")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

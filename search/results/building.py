@@ -1,0 +1,166 @@
+"""In a process of its own: a trial's model is rebuilt from its record and written in each format."""
+
+import importlib
+import importlib.metadata
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import keras
+import mlflow
+import numpy as np
+
+from search.config import make_config
+from search.data.sequences import Array, Side, gather_windows
+from search.errors import StudyError
+from search.messages import Question, Scalar, WorkerSetup
+from search.results.formats import (
+    EXAMPLE,
+    FLAVOR,
+    HAS_TENSORFLOW,
+    KERAS,
+    REGISTERED,
+    SAMPLES,
+    SAVED_MODEL,
+    Built,
+)
+from search.worker.batches import predict
+from search.worker.hyperparameters import AskingHyperParameters
+from search.worker.weights import load_weights
+from search.worker.workbench import Candidate, Workbench
+
+SAMPLED = 100
+"""Validation windows that every format has to predict alike."""
+EXAMPLES = 2
+SCORE_TOLERANCE = 0.01
+"""How far, relatively, the score may be from the recorded one: another device rounds otherwise."""
+NO_TENSORFLOW = (
+    "SavedModel is TensorFlow's own format, and TensorFlow is not installed. "
+    "Install it beside JAX and export again."
+)
+# Loaded now, while the caller is still busy with the stores.
+MODELS = importlib.import_module(FLAVOR)
+
+
+def build_model(
+    *, config: Mapping[str, Any], row: Mapping[str, Any], data: str, folder: str, side: Side
+) -> dict[str, Any]:
+    """Rebuild a trial's model and write it.
+
+    Args:
+        config: The study's settings.
+        row: The trial's parameters, seed, value on ``side`` and weights path, by those names.
+        data: Folder of the prepared data.
+        folder: Where to write; its folder "export" gets the files that the person takes away.
+        side: The side that its weights were scored on when they were kept.
+
+    Returns:
+        The fields of ``Built``.
+
+    Raises:
+        StudyError: If the space no longer builds the model of the trial, or Keras cannot save it.
+    """
+    place = Path(folder)
+    setup = WorkerSetup(config=make_config(config), data=Path(data), weights=place, log=place)
+    bench = Workbench(setup)
+    candidate = _rebuild(bench, row)
+    score = _check_score(bench, candidate, row["value"], side)
+    numbers = np.linspace(0, len(bench.data.ends["validation"]) - 1, SAMPLED).astype(np.int64)
+    ends = bench.data.ends["validation"][np.unique(numbers)]
+    windows = gather_windows(bench.data.rows, ends, candidate.length).astype(np.float32)
+    predictions = predict(candidate.model, bench.data.rows, ends, candidate.length)
+    with _blamed_on(bench.config.space):
+        _write_formats(candidate.model, place, windows, predictions)
+    card = bench.data.card
+    mean, scale = (np.array(values, dtype=np.float32) for values in (card.mean, card.scale))
+    examples = windows[:EXAMPLES] * scale + mean
+    np.savez(place / "export" / EXAMPLE, windows=examples, predictions=predictions[:EXAMPLES])
+    np.savez(place / SAMPLES, windows=windows, predictions=predictions)
+    return asdict(
+        Built(
+            inputs=windows.shape[1:],
+            outputs=predictions.shape[1:],
+            score=score,
+            versions={"python": platform.python_version(), **_versions("lookback", "mlflow")},
+            left_out={} if HAS_TENSORFLOW else {SAVED_MODEL: NO_TENSORFLOW},
+        )
+    )
+
+
+def _rebuild(bench: Workbench, row: Mapping[str, Any]) -> Candidate:
+    """Build the candidate by its recorded answers and load its best epoch's weights."""
+    try:
+        hp = AskingHyperParameters(ask=_refuse, recorded=row["parameters"])
+        candidate = bench.build(hp, row["seed"])
+        load_weights(candidate.model, Path(row["weights"]))
+    except (LookupError, ValueError, OSError, BadZipFile) as exc:
+        reason = str(exc).splitlines()[0].rstrip(".")
+        raise StudyError(
+            f"space must build the model whose weights were kept: {reason}. Received: "
+            f"space={bench.config.space!r}, weights={row['weights']!r}. Restore the space as it "
+            f"was when the study ran."
+        ) from exc
+    return candidate
+
+
+def _refuse(question: Question) -> Scalar:
+    raise LookupError(f"{question.name} was not recorded with the trial")
+
+
+def _check_score(bench: Workbench, candidate: Candidate, recorded: float, side: Side) -> float:
+    """Score the model again, since weights may fit a model that computes otherwise."""
+    metric = bench.config.objective.metric
+    score = bench.score(candidate, side)[metric]
+    if not abs(score - recorded) <= SCORE_TOLERANCE * max(abs(recorded), 1.0):
+        raise StudyError(
+            f"space must build the model that the trial trained. Received: "
+            f"space={bench.config.space!r}, whose model scores {metric} {score:.6f} with the kept "
+            f"weights instead of {recorded:.6f}. Restore the space as it was when the study ran."
+        )
+    return score
+
+
+def _write_formats(model: Any, place: Path, windows: Array, predictions: Array) -> None:
+    model.save(place / "export" / KERAS)
+    if HAS_TENSORFLOW:
+        # Named here, because a model without an Input has the batch size that it was built with.
+        signature = [keras.InputSpec(shape=(None, *windows.shape[1:]), dtype="float32")]
+        model.export(
+            place / "export" / SAVED_MODEL,
+            format="tf_saved_model",
+            verbose=False,
+            input_signature=signature,
+        )
+    # MLflow's Keras flavor writes the example before it makes the folder (mlflow#16183).
+    (place / REGISTERED).mkdir()
+    versions = _versions("mlflow")
+    MODELS.save_model(
+        model,
+        str(place / REGISTERED),
+        signature=mlflow.models.infer_signature(windows, predictions),
+        input_example=windows[:EXAMPLES],
+        pip_requirements=[f"{name}=={version}" for name, version in versions.items()],
+    )
+
+
+def _versions(*names: str) -> dict[str, str]:
+    """Name the versions of some libraries and of those that a model needs to run."""
+    names = (*names, "keras", "numpy", keras.backend.backend())
+    names += ("tensorflow",) if HAS_TENSORFLOW else ()
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+@contextmanager
+def _blamed_on(space: str) -> Iterator[None]:
+    """Say which space built a model that cannot be saved."""
+    try:
+        yield
+    except Exception as exc:  # a person's own layers may raise anything
+        raise StudyError(
+            f"space must build a model that Keras can save: {type(exc).__name__}: "
+            f"{str(exc).strip()} Received: space={space!r}."
+        ) from exc

@@ -1,0 +1,189 @@
+"""What a person needs to use an exported model without this project: preprocessing and model card."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from search.driver.provenance import find_commit
+from search.results.formats import (
+    EXAMPLE,
+    KERAS,
+    PREPROCESSING,
+    SAVED_MODEL,
+    TOLERANCE,
+    Built,
+    Checked,
+)
+from search.results.winner import Scores, Winner
+
+USE = """\
+import json
+
+import keras
+import numpy as np
+{module}
+with open("{preprocessing}", encoding="utf-8") as file:
+    preprocessing = json.load(file)
+model = keras.saving.load_model("{keras}", compile=False)
+
+# of shape {shape}, in the data's own units
+windows = np.load("{example}")["windows"]
+scaled = (windows - np.array(preprocessing["mean"])) / np.array(preprocessing["scale"])
+probabilities = model.predict(scaled.astype("float32"), verbose=0)
+numbers = {numbers}
+print([preprocessing["classes"][number] for number in numbers])
+"""
+SERVE = """\
+import tensorflow as tf
+
+served = tf.saved_model.load("{saved_model}")
+print(served.serve(tf.constant(scaled, "float32")).numpy())
+"""
+REGISTRY = """\
+import mlflow
+
+mlflow.set_tracking_uri(...)  # the store that the study was tracked in
+model = mlflow.pyfunc.load_model("models:/{model}@champion")
+print(model.predict(scaled.astype("float32")))
+"""
+
+
+def write_preprocessing(winner: Winner, built: Built) -> str:
+    """Write what turns a recording into the model's input, and its output into a class.
+
+    Args:
+        winner: The trial.
+        built: Its model.
+
+    Returns:
+        JSON.
+    """
+    card = winner.card
+    facts = {
+        "study": winner.config.name,
+        "trial": winner.row.number,
+        "task": winner.config.task.kind,
+        "sequence_length": built.inputs[0],
+        "channels": card.channels,
+        "classes": card.classes,
+        "mean": card.mean,
+        "scale": card.scale,
+        "dtype": "float32",
+        "data_fingerprint": card.fingerprint,
+        "versions": built.versions,
+    }
+    return json.dumps(facts, indent=2) + "\n"
+
+
+def write_card(winner: Winner, built: Built, checked: Checked, sizes: Mapping[str, int]) -> str:
+    """Write the model card.
+
+    Args:
+        winner: The trial.
+        built: Its model.
+        checked: How far the loaded formats agree.
+        sizes: Bytes of each file or folder of the export.
+
+    Returns:
+        Markdown, whose first Python block runs in the export's folder.
+    """
+    name, row, card = winner.config.name, winner.row, winner.card
+    parts = [
+        f"# {name}",
+        f"The best of {winner.trials} trials of study `{name}`: trial {row.number}, epoch "
+        f"{(row.best_epoch or 0) + 1}, {row.parameter_count:,} weights, search space "
+        f"`{winner.config.space}`. Task: {winner.config.task.kind}.",
+        "## Use",
+        _fence(_write_use(built, checked)),
+        *_write_serving(built),
+        f"The registered model in MLflow, with the alias `champion`, takes the same scaled windows:"
+        f"\n\n{_fence(REGISTRY.format(model=name))}",
+        "## Scores",
+        _write_scores(winner),
+        _write_looks(winner),
+        "## Data",
+        f"{card.description} {card.audit}\n\nFingerprint `{card.fingerprint}`.\n\nChannels: "
+        f"{', '.join(card.channels)}. Classes: {', '.join(card.classes)}.",
+        "## Hyperparameters",
+        _table(("name", "value"), row.parameters.items()),
+        "## Files",
+        _table(("file", "bytes"), ((f"`{k}`", f"{size:,}") for k, size in sizes.items())),
+        f"`{PREPROCESSING}` holds sequence length, channels, classes, mean and scale; `{EXAMPLE}` "
+        f"two validation windows and their predictions. `sha256sum -c SHA256SUMS` checks the files.",
+        "## Agreement",
+        f"Loaded in a fresh process, on the processor, the formats predicted validation windows in "
+        f"batches of 1, 7 and all; the greatest difference to the model that was saved may be "
+        f"{TOLERANCE:g}.",
+        _table(("format", "difference"), _write_agreement(built, checked)),
+        "## Versions",
+        _table(("library", "version"), {**built.versions, "git commit": find_commit()}.items()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _write_use(built: Built, checked: Checked) -> str:
+    alone = built.outputs in ((), (1,))
+    module = f"import {checked.module}  # registers the model's own layers\n"
+    axes = ", ".join(str(size) for size in built.inputs)
+    return USE.format(
+        module=module if checked.module else "",
+        preprocessing=PREPROCESSING,
+        keras=KERAS,
+        shape=f"(windows, {axes})",
+        example=EXAMPLE,
+        numbers="(probabilities.ravel() > 0.5).astype(int)"
+        if alone
+        else "probabilities.argmax(axis=1)",
+    )
+
+
+def _write_serving(built: Built) -> list[str]:
+    if SAVED_MODEL in built.left_out:
+        return [f"There is no SavedModel: {built.left_out[SAVED_MODEL]}"]
+    block = _fence(SERVE.format(saved_model=SAVED_MODEL))
+    return [f"The SavedModel needs neither Keras nor this project's code:\n\n{block}"]
+
+
+def _write_scores(winner: Winner) -> str:
+    """Write the trial's and the naive baselines' scores, on validation and test."""
+    metric = winner.config.objective.metric
+    own: Scores = {
+        k.removeprefix("val_"): v for k, v in winner.row.metrics.items() if k[:4] == "val_"
+    }
+    names = [metric, *(name for name in own if name != metric)]
+    rows = [(f"trial {winner.row.number}", "validation", own)]
+    rows += [(name, "validation", scores) for name, scores in winner.baselines.items()]
+    if winner.test:
+        rows += [(f"trial {winner.row.number}", "test", winner.test)]
+        rows += [(name, "test", scores) for name, scores in winner.test_baselines.items()]
+    table = [(who, side, *(f"{scores[name]:.4f}" for name in names)) for who, side, scores in rows]
+    return _table(("model", "side", *names), table)
+
+
+def _write_looks(winner: Winner) -> str:
+    times = "once" if winner.looks == 1 else f"{winner.looks} times"
+    metric = winner.config.objective.metric
+    refit = (
+        " The chosen candidate was then trained again on training and validation targets together: "
+        "the weights here, and the test score, are that training's."
+    )
+    if winner.test:
+        return (
+            f"The test targets were looked at {times} in this study, after {metric} on validation "
+            f"had chosen the trial.{refit if winner.refit else ''}"
+        )
+    return f"The test targets were not looked at for this trial, and {times} for others."
+
+
+def _write_agreement(built: Built, checked: Checked) -> list[tuple[str, str]]:
+    rows = [(name, f"{difference:.1e}") for name, difference in checked.differences.items()]
+    return rows + [(name, f"not written: {why}") for name, why in built.left_out.items()]
+
+
+def _fence(code: str) -> str:
+    return f"```python\n{code}```"
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [names, ["---"] * len(names), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)

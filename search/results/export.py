@@ -1,0 +1,160 @@
+"""The best model of a study becomes a folder that works alone, and a registered model."""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from search.errors import StudyError
+from search.results.card import write_card, write_preprocessing
+from search.results.formats import (
+    CARD,
+    CHECKSUMS,
+    FORMATS,
+    PREPROCESSING,
+    REGISTERED,
+    SAMPLES,
+    TOLERANCE,
+    Built,
+    Checked,
+    list_sizes,
+)
+from search.results.fresh import FreshProcess
+from search.results.registry import open_registry
+from search.results.winner import Winner, load_winner
+
+BUILD = "search.results.building:build_model"
+CHECK = "search.results.checking:check_formats"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """What was exported.
+
+    Attributes:
+        folder: The export's folder.
+        trial: The trial's number.
+        model: The registered model's name.
+        version: The version that is now its champion.
+        differences: The greatest difference between two predictions, by format.
+        left_out: Why a format could not be written, by format.
+    """
+
+    folder: Path
+    trial: int
+    model: str
+    version: str
+    differences: Mapping[str, float]
+    left_out: Mapping[str, str]
+
+
+def export_best(study: str, *, folder: Path, uri: str | None = None) -> Export:
+    """Export the best trial's model, without training it again.
+
+    It is written aside, loaded in a fresh process and compared. Only a good export gets its name,
+    in the place of an older one, and only a good one is registered; the same trial once.
+
+    Args:
+        study: The study's name.
+        folder: The study file's ``storage.folder``.
+        uri: Its ``tracking.uri``; ``None`` for the store in the folder.
+
+    Returns:
+        Where the model is, and how far its formats agree.
+
+    Raises:
+        ConfigError: If the study's settings or its space cannot be read any more.
+        StudyError: If there is nothing to export, or the formats do not agree.
+        TrackingError: If the tracking store cannot be opened.
+    """
+    winner = load_winner(study, folder.absolute())
+    place = _make_exports(folder.absolute()) / study
+    with (
+        FileLock(place.with_name(f".{study}.lock")),
+        tempfile.TemporaryDirectory(dir=place.parent, prefix=".writing-") as aside,
+        FreshProcess(BUILD) as builder,
+        FreshProcess(CHECK) as checker,
+    ):
+        room = Path(aside)
+        registry = open_registry(winner, folder.absolute(), uri)
+        built = _build(builder, winner, room)
+        held = registry.find_version()
+        package = registry.fetch(held, room / "held") if held else room / REGISTERED
+        checked = _check(checker, winner, built, room, package)
+        _write_papers(winner, built, checked, room / "export")
+        version = held or registry.register(package, winner)
+        registry.crown(version)
+        if place.exists():
+            place.rename(room / "replaced")
+        (room / "export").rename(place)
+    return Export(
+        folder=place,
+        trial=winner.row.number,
+        model=study,
+        version=str(version.version),
+        differences=checked.differences,
+        left_out=built.left_out,
+    )
+
+
+def _make_exports(folder: Path) -> Path:
+    exports = folder / "exports"
+    try:
+        exports.mkdir(exist_ok=True)
+    except OSError as exc:
+        raise StudyError(
+            f"storage.folder must be a folder that can be written: {exc.strerror}. "
+            f"Received: storage.folder={str(folder)!r}."
+        ) from None
+    return exports
+
+
+def _build(builder: FreshProcess, winner: Winner, room: Path) -> Built:
+    (room / "export").mkdir()
+    row = asdict(winner.row)
+    if winner.refit:
+        row["value"] = winner.test[winner.config.objective.metric]
+    reply = builder.call(
+        config=winner.config.model_dump(mode="json"),
+        row=row,
+        data=str(winner.data),
+        folder=str(room),
+        side="test" if winner.refit else "validation",
+    )
+    shapes = {name: tuple(reply[name]) for name in ("inputs", "outputs")}
+    return Built(**{**reply, **shapes})
+
+
+def _check(
+    checker: FreshProcess, winner: Winner, built: Built, room: Path, package: Path
+) -> Checked:
+    """Have every format loaded, and refuse what does not agree."""
+    written = [name for name in FORMATS if name not in built.left_out]
+    places = {name: str(room / "export" / name) for name in written} | {REGISTERED: str(package)}
+    samples = str(room / SAMPLES)
+    reply = checker.call(samples=samples, space=winner.config.space, places=places)
+    checked = Checked(**reply)
+    for name, difference in checked.differences.items():
+        if not difference <= TOLERANCE:  # NaN is not
+            raise StudyError(
+                f"An exported model must predict what the trial's model predicts, within "
+                f"{TOLERANCE:g}. Received: a difference of {difference:.3g} in {name}. Nothing was "
+                f"replaced or registered."
+            )
+    return checked
+
+
+def _write_papers(winner: Winner, built: Built, checked: Checked, folder: Path) -> None:
+    """Write the files that are read by people."""
+    (folder / PREPROCESSING).write_text(write_preprocessing(winner, built), encoding="utf-8")
+    card = write_card(winner, built, checked, list_sizes(folder))
+    (folder / CARD).write_text(card, encoding="utf-8")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    sums = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}"
+        for path in files
+    ]
+    (folder / CHECKSUMS).write_text("\n".join(sums) + "\n", encoding="utf-8")

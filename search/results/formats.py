@@ -1,0 +1,71 @@
+"""The files of an export, and what the process that builds them tells the one that checks them."""
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+KERAS = "model.keras"
+SAVED_MODEL = "saved_model"
+REGISTERED = "registered_model"
+FORMATS = (KERAS, SAVED_MODEL, REGISTERED)
+"""The formats that are loaded and compared; the last one is MLflow's own folder."""
+HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
+"""Whether a SavedModel can be written: JAX runs without TensorFlow too."""
+FLAVOR = "mlflow.tensorflow" if HAS_TENSORFLOW else "mlflow.keras"
+"""The part of MLflow that writes and loads the registered model."""
+PREPROCESSING = "preprocessing.json"
+EXAMPLE = "example.npz"
+CARD = "README.md"
+CHECKSUMS = "SHA256SUMS"
+SAMPLES = "samples.npz"
+"""Beside the export while it is made: scaled windows, and what the model predicted for them."""
+TOLERANCE = 1e-5
+"""How far a loaded model's prediction may be from the one made right after building."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What a rebuilt model is, beside its files.
+
+    Attributes:
+        inputs: Shape of one window: (steps, channels), or with a frame's axes between.
+        outputs: Shape of one prediction.
+        score: The objective on the side that the weights were scored on, scored again.
+        versions: Name and version of the libraries that built it.
+        left_out: Why a format could not be written, by format.
+    """
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    score: float
+    versions: Mapping[str, str]
+    left_out: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What a fresh process found.
+
+    Attributes:
+        differences: The greatest difference between two predictions, by format.
+        module: The module that has to be imported before Keras can load the model, or empty.
+    """
+
+    differences: Mapping[str, float]
+    module: str
+
+
+def list_sizes(folder: Path) -> dict[str, int]:
+    """List the entries of an export.
+
+    Args:
+        folder: The export's folder.
+
+    Returns:
+        Bytes of each file, and of each folder's files together, by name.
+    """
+    return {
+        path.name: sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
+        for path in sorted(folder.iterdir())
+    }

@@ -1,0 +1,99 @@
+"""A function called in a fresh Python process, which shares nothing with this one but files."""
+
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from search.errors import SearchError, StudyError
+
+SETTINGS = {
+    # A model is exported and checked on the processor: what is traced on a GPU holds cuDNN's own
+    # LSTM kernels and runs nowhere else, and TensorFloat-32 differs by more than the tolerance.
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "JAX_PLATFORMS": "cpu",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+}
+
+
+class FreshProcess:
+    """A process that loads one function with its libraries, answers one call and ends.
+
+    It loads while its caller does something else. Keras stays out of the caller's own process.
+    """
+
+    def __init__(self, function: str) -> None:
+        """Start the process.
+
+        Args:
+            function: ``package.module:name`` of a function of JSON values that returns one.
+        """
+        self._function = function
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, function],
+            env={**os.environ, **SETTINGS, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        """Return the process."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the process if it was not called, or is still at work."""
+        self._process.kill()
+        self._process.communicate()
+
+    def call(self, **arguments: Any) -> Any:
+        """Call the function and wait for what it returns.
+
+        Args:
+            **arguments: Its arguments, as JSON.
+
+        Returns:
+            Its result, as JSON.
+
+        Raises:
+            StudyError: If the function raised an error that the person can mend.
+            RuntimeError: If it ended in any other way; with its traceback.
+        """
+        answer, log = self._process.communicate(json.dumps(arguments))
+        if self._process.returncode != 0:
+            raise RuntimeError(f"{self._function} ended with {self._process.returncode}:\n{log}")
+        reply = json.loads(answer)
+        if "mistake" in reply:
+            raise StudyError(reply["mistake"])
+        return reply["result"]
+
+
+def answer_one_call(function: str) -> None:
+    """Read a call's arguments from standard input and write what becomes of it to standard output.
+
+    Args:
+        function: As for ``FreshProcess``.
+    """
+    # Whatever a library prints goes to the error stream, so that the answer stands alone.
+    with os.fdopen(os.dup(1), "w") as answer:
+        os.dup2(2, 1)
+        called = pkgutil.resolve_name(function)
+        arguments = json.loads(sys.stdin.read())
+        try:
+            reply = {"result": called(**arguments)}
+        except SearchError as exc:
+            reply = {"mistake": str(exc)}
+        json.dump(reply, answer)
+
+
+if __name__ == "__main__":
+    answer_one_call(sys.argv[1])

@@ -1,0 +1,187 @@
+"""MLflow's model registry: a checked model becomes a version of the study's registered model."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelOutput, Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
+from search.driver.tracking.store import (
+    KIND,
+    STUDY,
+    TRIAL,
+    open_client,
+    search_runs,
+    store_uri,
+    translate_errors,
+)
+from search.errors import StudyError
+from search.results.browsing import find_study
+from search.results.formats import FLAVOR
+from search.results.winner import Winner
+
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+CHAMPION = "champion"
+"""The alias of the version that the last good export registered."""
+DIGEST = "lookback.weights_sha256"
+WRITER = "lookback.flavor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """The tracking store, seen from the trial whose model is registered.
+
+    Attributes:
+        client: A connected client.
+        uri: The store's address.
+        run: The trial's own run.
+        name: The registered model's name, which is the study's.
+        tags: What tells the trial's version from others.
+    """
+
+    client: MlflowClient
+    uri: str
+    run: Run
+    name: str
+    tags: Mapping[str, str]
+
+    def find_version(self) -> ModelVersion | None:
+        """Find the version that an earlier export of the same trial and weights registered.
+
+        Returns:
+            The newest one, or ``None``.
+
+        Raises:
+            TrackingError: If the store does not answer.
+        """
+        with translate_errors(self.uri):
+            versions = self.client.search_model_versions(f"name = '{self.name}'")
+        same = [version for version in versions if self.tags.items() <= version.tags.items()]
+        return max(same, key=lambda version: int(version.version), default=None)
+
+    def fetch(self, version: ModelVersion, folder: Path) -> Path:
+        """Copy a version's files.
+
+        Args:
+            version: The version.
+            folder: A new folder to copy them into.
+
+        Returns:
+            The folder that holds them.
+
+        Raises:
+            StudyError: If the store has the version and not its files.
+        """
+        try:
+            place = self.client.get_model_version_download_uri(self.name, version.version)
+            copy = mlflow.artifacts.download_artifacts(
+                place, dst_path=str(folder), tracking_uri=self.uri
+            )
+        except (MlflowException, OSError) as exc:
+            raise StudyError(
+                f"The registered model must have its files: {str(exc).splitlines()[0].rstrip('.')}. "
+                f"Received: version {version.version} of {self.name!r}. Delete that version in "
+                f"MLflow and export again."
+            ) from None
+        return Path(copy)
+
+    def register(self, package: Path, winner: Winner) -> ModelVersion:
+        """Upload a model under the trial's run and make it a version of the registered model.
+
+        By the client alone: MLflow's ``start_run`` would change the run's status and end.
+
+        Args:
+            package: The folder that an MLflow flavor wrote.
+            winner: The trial.
+
+        Returns:
+            The new version.
+
+        Raises:
+            TrackingError: If the store did not take it.
+        """
+        metric = winner.config.objective.metric
+        with translate_errors(self.uri):
+            logged = self._upload(package, winner)
+            if not self.client.search_registered_models(f"name = '{self.name}'"):
+                self.client.create_registered_model(self.name, {STUDY: self.name})
+            version = self.client.create_model_version(
+                self.name,
+                logged.artifact_location,  # models:/ID would be looked up in a global store
+                run_id=self.run.info.run_id,
+                tags=dict(self.tags),
+                description=f"Trial {winner.row.number} of study {self.name}: {metric} "
+                f"{winner.row.value:.4f} on validation.",
+                model_id=logged.model_id,
+            )
+            # As MLflow's own register_model does: the model's page names its versions by this tag.
+            named = json.dumps([{"name": self.name, "version": version.version}])
+            self.client.set_logged_model_tags(logged.model_id, {MLFLOW_MODEL_VERSIONS: named})
+        return version
+
+    def crown(self, version: ModelVersion) -> None:
+        """Give a version the alias ``champion``.
+
+        Raises:
+            TrackingError: If the store did not take it.
+        """
+        with translate_errors(self.uri):
+            self.client.set_registered_model_alias(self.name, CHAMPION, version.version)
+
+    def _upload(self, package: Path, winner: Winner) -> LoggedModel:
+        run_id = self.run.info.run_id
+        logged = self.client.create_logged_model(
+            self.run.info.experiment_id,
+            name=self.name,
+            source_run_id=run_id,
+            params={name: str(value) for name, value in winner.row.parameters.items()},
+        )
+        model = Model.load(package)
+        model.model_id = model.model_uuid = logged.model_id
+        model.run_id, model.artifact_path = run_id, logged.artifact_location
+        model.save(package / "MLmodel")
+        self.client.log_model_artifacts(logged.model_id, str(package))
+        self.client.finalize_logged_model(logged.model_id, "READY")
+        output = LoggedModelOutput(logged.model_id, step=winner.row.best_epoch or 0)
+        self.client.log_outputs(run_id, [output])
+        return logged
+
+
+def open_registry(winner: Winner, folder: Path, uri: str | None) -> Registry:
+    """Connect to the tracking store and find the trial's run.
+
+    Args:
+        winner: The trial.
+        folder: The storage folder.
+        uri: Address of the MLflow store; ``None`` for the folder's own.
+
+    Returns:
+        The store.
+
+    Raises:
+        StudyError: If the store has no such study or trial.
+        TrackingError: If the store cannot be opened.
+    """
+    name, address = winner.config.name, store_uri(uri, folder)
+    client = open_client(address)
+    trial = f"{winner.row.number:03d}"
+    with translate_errors(address):
+        study = find_study(client, name)
+        words = {KIND: "trial", STUDY: name, TRIAL: trial}
+        runs = search_runs(client, [study.experiment_id], words)
+    if not runs:
+        raise StudyError(
+            f"tracking.uri must be the store that the study was tracked in. Received: no run of "
+            f"trial {winner.row.number} of {name!r}."
+        )
+    tags = {STUDY: name, TRIAL: trial, DIGEST: winner.digest, WRITER: FLAVOR}
+    return Registry(client=client, uri=address, run=runs[0], name=name, tags=tags)

@@ -1,0 +1,134 @@
+"""The best trial of a study, as the stores hold it: nothing is trained here."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import optuna
+
+from search.config import StudyConfig, make_config
+from search.data.sequences import SequenceCard, SequenceData
+from search.driver.leaderboard import TrialRow, rank
+from search.driver.storage import open_storage
+from search.driver.trials import read_row
+from search.errors import StudyError, nearest
+
+Scores = Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Winner:
+    """A study's best complete trial, and all that is known of it.
+
+    Attributes:
+        config: The study.
+        row: The trial; with the weights of its refit where it was trained again.
+        refit: Whether the weights were trained on validation targets too.
+        trials: Trials that the study holds, of any outcome.
+        data: Folder of the prepared data.
+        card: What is known of the data.
+        baselines: The naive baselines' metrics on validation.
+        test: The trial's metrics on the test targets; empty if they were not looked at for it.
+        test_baselines: The naive baselines' metrics on the test targets, likewise.
+        looks: How often the study looked at the test targets.
+        digest: SHA-256 of the kept weights: the same trial and digest are the same model.
+    """
+
+    config: StudyConfig
+    row: TrialRow
+    refit: bool
+    trials: int
+    data: Path
+    card: SequenceCard
+    baselines: Mapping[str, Scores]
+    test: Scores
+    test_baselines: Mapping[str, Scores]
+    looks: int
+    digest: str
+
+
+def load_winner(name: str, folder: Path) -> Winner:
+    """Find the best trial of a study.
+
+    Args:
+        name: The study's name.
+        folder: The storage folder.
+
+    Returns:
+        The trial, with its weights and data at hand.
+
+    Raises:
+        ConfigError: If the study was begun by a version whose settings are others.
+        StudyError: If there is no such study, no complete trial, or its weights or data are gone.
+    """
+    study = _load_study(name, folder)
+    trials = study.get_trials(deepcopy=False)
+    leaders = rank([read_row(trial) for trial in trials], study.direction.name.lower())
+    if not leaders:
+        raise StudyError(
+            f"study must have a complete trial. Received: study={name!r}, with {len(trials)} "
+            f"trials and none complete. Launch it again to go on."
+        )
+    notes = study.user_attrs
+    data, card = _find_data(folder / "data" / notes["fingerprint"][:16], notes["fingerprint"])
+    test = notes.get("test", {})
+    looked = test.get("trial") == leaders[0].number
+    refit = looked and test["refit"]
+    row = replace(leaders[0], weights=test["weights"]) if refit else leaders[0]
+    return Winner(
+        config=make_config(notes["config"]),
+        row=row,
+        refit=refit,
+        trials=len(trials),
+        data=data,
+        card=card,
+        baselines=notes["baselines"],
+        test=test["scores"] if looked else {},
+        test_baselines=test["baselines"] if looked else {},
+        looks=test.get("looks", 0),
+        digest=_hash_weights(row, name),
+    )
+
+
+def _load_study(name: str, folder: Path) -> optuna.Study:
+    path = folder / "optuna.db"
+    if not path.is_file():
+        raise StudyError(
+            f"storage.folder must hold Optuna's store. Received: {str(path)!r}, which is missing. "
+            f"Name the folder that the study was launched with."
+        )
+    storage = open_storage(folder)
+    names = optuna.get_all_study_names(storage)
+    if name not in names:
+        raise StudyError(
+            f"study must name a study of this store. Received: study={name!r}. {nearest(name, names)}"
+        )
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def _find_data(folder: Path, fingerprint: str) -> tuple[Path, SequenceCard]:
+    advice = "Launch the study again as it was: that prepares its data anew."
+    if not folder.is_dir():
+        raise StudyError(
+            f"storage.folder must hold the study's prepared data. Received: {str(folder)!r}, which "
+            f"is missing. {advice}"
+        )
+    card = SequenceData.load(folder).card
+    if card.fingerprint != fingerprint:
+        raise StudyError(
+            f"storage.folder must hold the data that the study was begun with. Received: "
+            f"fingerprint={card.fingerprint[:16]!r} in {str(folder)!r}, begun with "
+            f"{fingerprint[:16]!r}. Remove that folder. {advice}"
+        )
+    return folder, card
+
+
+def _hash_weights(row: TrialRow, name: str) -> str:
+    if not row.weights or not Path(row.weights).is_file():
+        raise StudyError(
+            f"storage.folder must hold the weights of the best trial. Received: study={name!r}, "
+            f"whose trial {row.number} has none. Restore its weights file under checkpoints, or "
+            f"launch the study under another name."
+        )
+    return hashlib.sha256(Path(row.weights).read_bytes()).hexdigest()

@@ -1,0 +1,327 @@
+"""Exports of small real studies: what is written, what is refused, what MLflow holds."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import keras_tuner
+import numpy as np
+import optuna
+import pytest
+from mlflow.entities import Run
+from mlflow.models import Model
+from studies import run_small_study
+
+from search.driver.storage import open_storage
+from search.driver.tracking.store import KIND, open_client, search_runs, store_uri
+from search.errors import StudyError, TrackingError
+from search.results.building import build_model
+from search.results.checking import check_formats
+from search.results.export import Export, export_best
+from search.results.formats import FORMATS, KERAS, TOLERANCE
+from search.results.winner import load_winner
+from search.worker.spaces import load_space
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, store_template: Path) -> Path:
+    """A storage folder with a finished study of the built-in space."""
+    place = tmp_path_factory.mktemp("finished") / "mlflow_runs"
+    run_small_study(place, store_template, "small")
+    return place
+
+
+@pytest.fixture(scope="module")
+def trial_run(folder: Path) -> Run:
+    """The trial's run as the study left it."""
+    return find_trial_run(folder)
+
+
+@pytest.fixture(scope="module")
+def export(folder: Path, trial_run: Run) -> Export:
+    return export_best("small", folder=folder)
+
+
+@pytest.fixture
+def own_layers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.syspath_prepend(HERE)
+    yield
+    sys.modules.pop("own_layers", None)
+
+
+def find_trial_run(folder: Path) -> Run:
+    client = open_client(store_uri(None, folder))
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    (run,) = search_runs(client, experiments, {KIND: "trial"})
+    return run
+
+
+def read_example(export: Export) -> dict[str, np.ndarray]:
+    with np.load(export.folder / "example.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+def run_python(code: str, folder: Path) -> list[str]:
+    """Run code as a person does who has not this project: nothing of it may be loaded."""
+    alone = "import sys; assert not {'search', 'spaces'} & {m.split('.')[0] for m in sys.modules}"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{alone}"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_an_export_holds_every_format_and_each_agrees_in_a_fresh_process(export: Export) -> None:
+    assert set(export.differences) == set(FORMATS)
+    assert max(export.differences.values()) <= TOLERANCE
+    assert (export.trial, export.model, export.version) == (0, "small", "1")
+    names = {path.name for path in export.folder.iterdir()}
+    assert names == {
+        "README.md",
+        "SHA256SUMS",
+        "example.npz",
+        "model.keras",
+        "preprocessing.json",
+        "saved_model",
+    }
+
+
+def test_the_checksums_are_those_of_the_files(export: Export) -> None:
+    lines = (export.folder / "SHA256SUMS").read_text().splitlines()
+    sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    files = {
+        path.relative_to(export.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in export.folder.rglob("*")
+        if path.is_file() and path.name != "SHA256SUMS"
+    }
+    assert sums == files
+
+
+def test_the_preprocessing_names_what_the_study_knew(export: Export, folder: Path) -> None:
+    facts = json.loads((export.folder / "preprocessing.json").read_text())
+    (card_file,) = folder.glob("data/*/card.json")
+    card = json.loads(card_file.read_text())
+    assert facts["sequence_length"] == 16
+    for name in ("channels", "classes", "mean", "scale"):
+        assert facts[name] == card[name]
+    assert facts["data_fingerprint"] == card["fingerprint"]
+    assert {"keras", "numpy", "python"} <= facts["versions"].keys()
+
+
+def test_the_lines_of_the_card_predict_without_this_project(export: Export, folder: Path) -> None:
+    card = (export.folder / "README.md").read_text()
+    use, serve, registry = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    uri = store_uri(None, folder)
+    registry = registry.replace("set_tracking_uri(...)", f"set_tracking_uri({uri!r})")
+    compare = f"""
+import mlflow.tensorflow
+expected = np.load("example.npz")["predictions"]
+champion = mlflow.tensorflow.load_model("models:/small@champion")
+for found in (
+    probabilities,
+    served.serve(tf.constant(scaled, "float32")).numpy(),
+    model.predict(scaled.astype("float32")),
+    champion.predict(scaled.astype("float32"), verbose=0),
+):
+    assert np.abs(found - expected).max() <= {TOLERANCE}
+"""
+    printed = run_python(use + serve + registry + compare, export.folder)
+    classes = json.loads((export.folder / "preprocessing.json").read_text())["classes"]
+    numbers = read_example(export)["predictions"].argmax(axis=1)
+    assert printed[0] == str([classes[number] for number in numbers])
+
+
+def test_the_card_says_what_was_scored_and_how_often(export: Export) -> None:
+    card = (export.folder / "README.md").read_text()
+    assert "looked at once" in card
+    for name in ("majority class | validation", "majority class | test", "trial 0 | test"):
+        assert f"| {name} |" in card
+
+
+def test_the_registered_model_has_signature_example_and_pinned_libraries(
+    export: Export, folder: Path
+) -> None:
+    client = open_client(store_uri(None, folder))
+    version = client.get_model_version_by_alias("small", "champion")
+    assert str(version.version) == export.version
+    place = Path(version.source.removeprefix("file://"))
+    model = Model.load(place)
+    assert model.signature.inputs.inputs[0].shape == (-1, 16, 5)
+    assert model.load_input_example(str(place)).shape == (2, 16, 5)
+    pins = (place / "requirements.txt").read_text().split()
+    assert all("==" in pin for pin in pins)
+    assert {pin.split("==")[0] for pin in pins} >= {"keras", "mlflow", "numpy"}
+
+
+def test_the_trials_run_ends_as_it_ended_and_names_the_model(
+    export: Export, folder: Path, trial_run: Run
+) -> None:
+    run = find_trial_run(folder)
+    assert (run.info.status, run.info.end_time) == (
+        trial_run.info.status,
+        trial_run.info.end_time,
+    )
+    client = open_client(store_uri(None, folder))
+    version = client.get_model_version("small", export.version)
+    assert version.run_id == run.info.run_id
+    (output,) = run.outputs.model_outputs
+    logged = client.get_logged_model(output.model_id)
+    assert logged.artifact_location == version.source
+    assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "small", "version": 1}]
+
+
+def test_a_second_export_replaces_the_folder_and_makes_no_second_version(
+    export: Export, folder: Path
+) -> None:
+    (export.folder / "stray.txt").write_text("of an older export")
+    again = export_best("small", folder=folder)
+    assert not (again.folder / "stray.txt").exists()
+    client = open_client(store_uri(None, folder))
+    (version,) = client.search_model_versions("name = 'small'")
+    assert str(version.version) == export.version
+    assert again == export
+    assert [path.name for path in again.folder.parent.iterdir() if path.is_dir()] == ["small"]
+
+
+def test_a_models_own_layers_are_found_in_the_spaces_module(
+    own_layers: None, tmp_path: Path, store_template: Path
+) -> None:
+    run_small_study(tmp_path / "runs", store_template, "own", space="own_layers:build_halving")
+    export = export_best("own", folder=tmp_path / "runs")
+    assert max(export.differences.values()) <= TOLERANCE
+    assert "\nimport own_layers  #" in (export.folder / "README.md").read_text()
+
+
+def test_a_model_that_predicts_otherwise_in_a_fresh_process_replaces_and_registers_nothing(
+    own_layers: None, tmp_path: Path, store_template: Path
+) -> None:
+    folder = tmp_path / "runs"
+    run_small_study(folder, store_template, "own", space="own_layers:build_restless")
+    older = folder / "exports" / "own" / "older.txt"
+    older.parent.mkdir(parents=True)
+    older.touch()
+    with pytest.raises(StudyError, match=r"within 1e-05\. Received: a difference of 0\.\d+ in "):
+        export_best("own", folder=folder)
+    lock = folder / "exports" / ".own.lock"
+    assert {path for path in folder.glob("exports/**/*") if path.is_file()} == {lock, older}
+    client = open_client(store_uri(None, folder))
+    assert client.search_registered_models() == []
+    assert client.search_logged_models([find_trial_run(folder).info.experiment_id]) == []
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("build_forgotten", r"register_keras_serializable\(\)"),
+        ("build_lambda", "use no keras.layers.Lambda"),
+    ],
+)
+def test_a_model_that_keras_cannot_load_is_refused_with_what_to_write_instead(
+    own_layers: None, tmp_path: Path, function: str, message: str
+) -> None:
+    hp, windows = keras_tuner.HyperParameters(), np.zeros((2, 16, 5), dtype="float32")
+    model = load_space(f"own_layers:{function}")(hp)
+    np.savez(tmp_path / "samples.npz", windows=windows, predictions=model.predict_on_batch(windows))
+    model.save(tmp_path / KERAS)
+    with pytest.raises(StudyError, match=message):
+        check_formats(
+            samples=str(tmp_path / "samples.npz"),
+            space=f"own_layers:{function}",
+            places={KERAS: str(tmp_path / KERAS)},
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"value": 0.5}, "must build the model that the trial trained"),
+        ({"lstm_units": 17}, "must build the model whose weights were kept"),
+        ({"lstm_units": None}, "lstm_units was not recorded with the trial"),
+    ],
+)
+def test_a_space_that_builds_another_model_than_the_trials_is_refused(
+    folder: Path, tmp_path: Path, change: dict[str, float | None], message: str
+) -> None:
+    winner = load_winner("small", folder)
+    row = {**asdict(winner.row), "value": winner.test["log_loss"]}
+    target = row if "value" in change else row["parameters"]
+    target |= change
+    if None in change.values():
+        del target["lstm_units"]
+    config = winner.config.model_dump(mode="json")
+    with pytest.raises(StudyError, match=message):
+        build_model(
+            config=config, row=row, data=str(winner.data), folder=str(tmp_path), side="test"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_study_is_answered_with_the_nearest(folder: Path) -> None:
+    with pytest.raises(StudyError, match=r"study='smal'\. Did you mean 'small'"):
+        export_best("smal", folder=folder)
+
+
+def test_a_folder_without_a_store_is_refused_and_left_empty(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="must hold Optuna's store"):
+        export_best("small", folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_without_a_complete_trial_has_nothing_to_export(tmp_path: Path) -> None:
+    study = optuna.create_study(storage=open_storage(tmp_path), study_name="young")
+    study.ask()
+    with pytest.raises(StudyError, match="with 1 trials and none complete"):
+        export_best("young", folder=tmp_path)
+
+
+def test_missing_weights_are_named(folder: Path) -> None:
+    weights = Path(load_winner("small", folder).row.weights)
+    away = weights.rename(weights.with_suffix(".away"))
+    try:
+        with pytest.raises(StudyError, match="whose trial 0 has none"):
+            export_best("small", folder=folder)
+    finally:
+        away.rename(weights)
+
+
+def test_missing_data_are_named(folder: Path) -> None:
+    (data,) = folder.glob("data/*")
+    away = data.rename(data.with_name("away"))
+    try:
+        with pytest.raises(StudyError, match=f"{data.name}', which is missing"):
+            export_best("small", folder=folder)
+    finally:
+        away.rename(data)
+
+
+def test_other_data_than_the_studys_are_refused(folder: Path) -> None:
+    (card,) = folder.glob("data/*/card.json")
+    text = card.read_text()
+    card.write_text(json.dumps({**json.loads(text), "fingerprint": "0" * 64}))
+    try:
+        with pytest.raises(StudyError, match="fingerprint='0000000000000000'"):
+            export_best("small", folder=folder)
+    finally:
+        card.write_text(text)
+
+
+def test_a_tracking_store_that_is_not_there_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="must hold a tracking store"):
+        export_best("small", folder=folder, uri=f"sqlite:///{tmp_path}/none.db")
+
+
+def test_a_tracking_store_of_other_studies_is_refused(folder: Path, storage_folder: Path) -> None:
+    with pytest.raises(StudyError, match="must hold a study"):
+        export_best("small", folder=folder, uri=f"sqlite:///{storage_folder}/mlflow.db")
