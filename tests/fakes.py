@@ -96,6 +96,17 @@ class ScriptedExecutor:
     def stop(self) -> None:
         self.stopped = True
 
+    def die(self, slot: int, *, ready: bool = True) -> None:
+        """Let an idle worker die, and perhaps come up again."""
+        self._arrivals.append((slot, WorkerDied(reason="killed")))
+        if ready:
+            self._arrivals.append((slot, self._ready(slot)))
+
+    def forget_ready(self) -> None:
+        """Let no worker have come up."""
+        arrivals = [a for a in self._arrivals if not isinstance(a[1], WorkerReady)]
+        self._arrivals = deque(arrivals)
+
     def _ready(self, slot: int) -> WorkerReady:
         return WorkerReady(pid=slot, versions={}, device="script")
 

@@ -62,6 +62,7 @@ class StudyLoop:
         self._begun: Counter[int] = Counter()
         self._ended: Counter[int] = Counter()
         self._failures = 0
+        self._lost = 0
 
     def run(self) -> Ending:
         """Run trials until none is left to begin and none is running.
@@ -179,6 +180,7 @@ class StudyLoop:
         match message:
             case WorkerReady():
                 self._idle.add(slot)
+                self._lost = 0
             case Question():
                 value = self._trials.answer(self._busy[slot], message)
                 self._room.executor.send(slot, Answer(value=value))
@@ -192,8 +194,9 @@ class StudyLoop:
                 self._free(slot)
             case WorkerDied() if slot in self._busy:
                 self._begin_again(self._busy.pop(slot), message)
-            case WorkerDied() if slot in self._idle:
-                self._idle.remove(slot)
+            case WorkerDied() if self._lost < self._config.workers.max_restarts:
+                self._idle.discard(slot)
+                self._lost += 1
             case _:
                 raise_failure(message)
 

@@ -211,10 +211,10 @@ def _closed_with_status(tracker: Tracker) -> Iterator[list[Ending]]:
     endings: list[Ending] = []
     try:
         yield endings
-    except BaseException:
+    except BaseException as exc:
         # What the error says matters more than a record that did not arrive.
         with suppress(TrackingError):
-            tracker.close("FAILED")
+            tracker.close("KILLED" if isinstance(exc, KeyboardInterrupt) else "FAILED")
         raise
     tracker.close("FINISHED" if Ending.FINISHED in endings else "KILLED")
 

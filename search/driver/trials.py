@@ -87,7 +87,7 @@ class Trials:
 
     def begin(self, listing: tuple[Listed, ...]) -> None:
         """Queue the default hyperparameters, which become trial 0 of a new study."""
-        if not self.rows:
+        if not self._study.get_trials(deepcopy=False):
             enqueue_defaults(self._study, listing)
 
     def ask(self) -> int:

@@ -90,6 +90,19 @@ def test_a_launch_ends_with_a_leaderboard_a_link_and_an_exported_model(
     assert "is finished" in again.stderr
 
 
+def test_the_same_study_completes_on_jax(
+    study: Path, storage_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("jax", reason="the extra 'jax' is not installed")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    done = launch(command(study, storage_folder, "--budget.trials", "2", "--workers.count", "1"))
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"trial \d \| complete", done.stderr)) == 2
+    assert "registered as tiny@champion" in done.stdout
+    (run,) = [trial for trial in audit_study("tiny", folder=storage_folder) if trial.name == "1"]
+    assert run.differences == ()
+
+
 def test_ctrl_c_ends_at_the_next_epoch_and_the_same_command_goes_on(
     study: Path, storage_folder: Path
 ) -> None:

@@ -28,6 +28,11 @@ def visible_gpus() -> tuple[str, ...]:
     return tuple(listed.stdout.split()) if listed.returncode == 0 else ()
 
 
+def usable_cores() -> list[int]:
+    """List the cores that this process may use; none where the system cannot tell, as macOS."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
 def share_cores(slots: int) -> list[tuple[int, ...]]:
     """Deal this process's cores out to worker slots.
 
@@ -38,7 +43,7 @@ def share_cores(slots: int) -> list[tuple[int, ...]]:
         The cores of each slot; all empty, meaning no pinning, if there are fewer cores than
         slots.
     """
-    cores = sorted(os.sched_getaffinity(0))
+    cores = usable_cores()
     if len(cores) < slots:
         return [()] * slots
     return [tuple(cores[slot::slots]) for slot in range(slots)]
@@ -46,4 +51,4 @@ def share_cores(slots: int) -> list[tuple[int, ...]]:
 
 def default_slots() -> int:
     """Choose how many workers train at once: one a GPU, else one a core, at most eight."""
-    return len(visible_gpus()) or min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+    return len(visible_gpus()) or min(len(usable_cores()) or 1, MOST_WORKERS)

@@ -150,6 +150,24 @@ def test_a_trial_whose_worker_always_dies_fails_and_the_study_goes_on(
     assert "died 3 times" in launch.tracker.ended[2].reason
 
 
+def test_an_idle_worker_that_dies_is_waited_for_again(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 6})
+    launch.executor.die(1)
+    assert launch.run() is Ending.FINISHED
+    assert len(launch.tracker.ended) == 6
+
+
+def test_workers_that_never_come_up_stop_the_study(storage: optuna.storages.BaseStorage) -> None:
+    launch = Launch(storage, rising_curve, workers={"max_restarts": 2})
+    for _ in range(3):
+        launch.executor.die(0, ready=False)
+    launch.executor.forget_ready()
+    with pytest.raises(WorkerBug, match="did not come up: killed"):
+        launch.run()
+
+
 def test_an_impossible_candidate_is_not_charged_to_the_budget(
     storage: optuna.storages.BaseStorage,
 ) -> None:
