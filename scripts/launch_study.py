@@ -11,6 +11,8 @@ from search.config import StudyConfig, parse_config
 from search.errors import SearchError, StudyStopped
 
 QUICKSTART = Path(__file__).parent / "studies" / "quickstart.toml"
+PIPE_WIDTH = 160
+"""Columns of a table in a file or pipe, which have no width of their own."""
 INTERRUPTED = 130
 """What a shell expects of a program that Ctrl-C ended."""
 
@@ -52,6 +54,8 @@ def _launch(config: StudyConfig, again: str) -> int:
 
     summary = run_study(config)
     console = Console(soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
     show_summary(summary, console)
     if summary.ending is Ending.FINISHED:
         console.print("Exporting the best model.")

@@ -99,8 +99,9 @@ def test_the_same_study_completes_on_jax(
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"trial \d \| complete", done.stderr)) == 2
     assert "registered as tiny@champion" in done.stdout
-    (run,) = [trial for trial in audit_study("tiny", folder=storage_folder) if trial.name == "1"]
-    assert run.differences == ()
+    audit = audit_study("tiny", folder=storage_folder)
+    assert len(audit) == 1 + 2
+    assert [text for trial in audit for text in trial.differences] == []
 
 
 def test_ctrl_c_ends_at_the_next_epoch_and_the_same_command_goes_on(
