@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
         too many trials failed, 2 when something has to be mended first.
     """
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    again = shlex.join(["python", "scripts/launch_study.py", *arguments])
+    again = shlex.join(["scripts/run", "python", "scripts/launch_study.py", *arguments])
     try:
         return _launch(parse_config(arguments, default=QUICKSTART), again)
     except StudyStopped as exc:
@@ -57,13 +57,18 @@ def _launch(config: StudyConfig, again: str) -> int:
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     show_summary(summary, console)
-    if summary.ending is Ending.FINISHED:
+    if summary.ending is Ending.FINISHED and not summary.leaders:
+        console.print("No trial is complete, so nothing is exported. Raise --budget.trials.")
+    elif summary.ending is Ending.FINISHED:
         console.print("Exporting the best model.")
         export = export_best(config.name, folder=config.storage.folder, uri=config.tracking.uri)
         console.print(f"Exported to {export.folder}; registered as {export.model}@champion.")
     uri = store_uri(config.tracking.uri, config.storage.folder)
     address = uri.rstrip("/") if uri.startswith("http") else f"http://{HOST}:{DEFAULT_PORT}"
-    console.print(f"To browse: python scripts/browse.py {config.name}")
+    if config.tracking.uri is None:
+        store = ["--storage.folder", str(config.storage.folder)]
+        words = ["scripts/run", "python", "scripts/browse.py", config.name, *store]
+        console.print(f"To browse, start the UI: {shlex.join(words)}")
     console.print(link_study(config.name, uri, address))
     if summary.ending is not Ending.FINISHED:
         console.print(f"The study is {summary.ending}. To go on: {again}")

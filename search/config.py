@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
-from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict, SettingsError
 
 from search.errors import ConfigError, nearest
 
@@ -273,7 +273,13 @@ def parse_config(arguments: Sequence[str], default: Path) -> StudyConfig:
         cli_hide_none_type=True,
         cli_avoid_json=True,
     )
-    overrides = source(args=list(arguments))()
+    try:
+        overrides = source(args=list(arguments))()
+    except SettingsError as exc:
+        raise ConfigError(
+            f"The command line must give one value for each setting: {exc}. Write sections as "
+            f"--budget.trials 20, and tables as JSON."
+        ) from None
     path = parser.parse_args(list(arguments)).study
     return make_config(_merge(_read_toml(path), overrides))
 

@@ -286,9 +286,15 @@ class TrialEnded:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRefitted:
-    """The answer to ``RefitTrial``: the path of the weights file."""
+    """The answer to ``RefitTrial``.
 
-    weights: str
+    Attributes:
+        weights: Path of the weights file; empty if the candidate failed this time.
+        reason: Why it failed, else empty.
+    """
+
+    weights: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,6 +58,7 @@ class ScriptedExecutor:
         self.orders: list[TrainTrial] = []
         self.replaced: list[int] = []
         self.stopped = False
+        self.die_in_refit = False
         self._arrivals: deque[Arrival] = deque()
         self._workers: dict[int, Iterator[FromWorker]] = {}
         self._heard: dict[int, ToWorker] = {}
@@ -77,6 +78,9 @@ class ScriptedExecutor:
                 self._step(slot)
             case Answer() | Verdict():
                 self._step(slot)
+            case RefitTrial() if self.die_in_refit:
+                self.die_in_refit = False
+                self.die(slot)
             case RefitTrial():
                 self._arrivals.append((slot, TrialRefitted(weights="refit.npz")))
             case ScoreTrial():

@@ -57,12 +57,15 @@ def _open_file(config: ArraysData) -> "np.lib.npyio.NpzFile":
     if not path.is_file():
         why = "a folder stands there" if path.is_dir() else "there is no such file"
         raise ConfigError(f"data.path must name an .npz file: {why}. Received: path={str(path)!r}.")
-    if not zipfile.is_zipfile(path):
+    try:
+        file = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        file = None
+    if not isinstance(file, np.lib.npyio.NpzFile):
         raise DataError(
             f"data.path must be an .npz file, which is a zip archive: this file is none, or was "
             f"cut short. Received: path={str(path)!r}. Write it with numpy.savez_compressed."
         )
-    file: np.lib.npyio.NpzFile = np.load(path, allow_pickle=False)
     return file
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, get_args
 
@@ -77,6 +77,19 @@ class SequenceData:
             DataError: If some target leaves no room for such a window.
         """
         return gather_windows(self.rows, self.ends[side], check_length(length, self.card.longest))
+
+    def with_more_training(self) -> Self:
+        """Take the validation targets for training as well, as a last training does.
+
+        Returns:
+            The same data with a larger training side.
+        """
+        sides: tuple[Side, ...] = ("train", "validation")
+        ends = np.concatenate([self.ends[side] for side in sides])
+        labels = np.concatenate([self.labels[side] for side in sides])
+        return replace(
+            self, ends={**self.ends, "train": ends}, labels={**self.labels, "train": labels}
+        )
 
     def save(self, folder: Path) -> None:
         """Write the data where workers can map them into memory.

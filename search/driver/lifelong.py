@@ -71,8 +71,9 @@ def note_study(
     """
     if "config" in trials.notes:
         return
-    trials.note("config", config.model_dump(mode="json"))
-    trials.note("fingerprint", card.fingerprint)
-    trials.note("baselines", {baseline.name: dict(baseline.validation) for baseline in baselines})
     for baseline in baselines:
         tracker.log_baseline(baseline.name, baseline.validation)
+    trials.note("fingerprint", card.fingerprint)
+    trials.note("baselines", {baseline.name: dict(baseline.validation) for baseline in baselines})
+    # Last: a study with this note has the others too.
+    trials.note("config", config.model_dump(mode="json", exclude={"tracking": {"uri"}}))

@@ -28,7 +28,7 @@ from search.messages import (
     WorkerReady,
 )
 
-SUCCESSES = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.INTERRUPTED)
+SUCCESSES = (Outcome.COMPLETE, Outcome.PRUNED)
 
 
 class Ending(StrEnum):
@@ -62,7 +62,9 @@ class StudyLoop:
         self._begun: Counter[int] = Counter()
         self._ended: Counter[int] = Counter()
         self._failures = 0
+        self._gave_up = ""
         self._lost = 0
+        self._told = False
 
     def run(self) -> Ending:
         """Run trials until none is left to begin and none is running.
@@ -82,10 +84,11 @@ class StudyLoop:
                 for slot, message in self._room.executor.receive(TICK_SECONDS):
                     self._handle(slot, message)
                 self._room.view.show(self.status())
+                self._acknowledge()
         finally:
             self._abandon()
-        if self._failures >= self._config.budget.max_consecutive_failures:
-            raise StudyStopped(self._sum_failures())
+        if self._gave_up:
+            raise StudyStopped(self._gave_up)
         if self._room.interrupt.requested:
             return Ending.INTERRUPTED
         return Ending.OUT_OF_TIME if self._out_of_time() else Ending.FINISHED
@@ -97,7 +100,7 @@ class StudyLoop:
             row: A complete trial.
 
         Returns:
-            The path of the weights file.
+            The path of the weights file; empty if the candidate failed this time.
 
         Raises:
             WorkerBug: If the worker cannot.
@@ -109,6 +112,8 @@ class StudyLoop:
             epochs=(row.best_epoch or 0) + 1,
         )
         refitted = ask_worker(self._room, self._idle, order, TrialRefitted)
+        if not refitted.weights:
+            self._room.view.say(f"The searched weights are kept: {refitted.reason}")
         return refitted.weights
 
     def score(self, row: TrialRow, weights: str) -> dict[str, float]:
@@ -156,9 +161,7 @@ class StudyLoop:
             return "interrupted: launch the study again to continue this trial"
         if self._out_of_time():
             return "budget.max_seconds is over: launch the study again to continue this trial"
-        if self._failures >= self._config.budget.max_consecutive_failures:
-            return "the study stopped after too many failures in a row"
-        return ""
+        return self._gave_up
 
     def _wants_more(self) -> bool:
         if self._stopping():
@@ -227,7 +230,7 @@ class StudyLoop:
     def _end(self, number: int, ended: TrialEnded) -> None:
         row = self._trials.end(number, ended)
         self._tracker.end_trial(number, ended)
-        self._failures = 0 if row.outcome in SUCCESSES else self._failures + 1
+        self._count_failure(row)
         self._trials.keep_models(self._config.storage.kept_models)
         leaders = self._trials.leaders
         self._tracker.log_study(
@@ -239,19 +242,33 @@ class StudyLoop:
         self._room.view.end_trial(row, self.status())
 
     def _abandon(self) -> None:
-        """Leave trials that still run when the loop breaks open for the next launch."""
-        for number in self._busy.values():
-            self._end(number, TrialEnded(outcome=Outcome.INTERRUPTED, reason="the driver stopped"))
+        """Leave what is begun and not ended for the next launch, and say so."""
+        begun = [number for number in self._waiting if self._begun[number]]
+        for number in (*self._busy.values(), *begun):
+            row = self._trials.rows[number]
+            ended = TrialEnded(
+                outcome=Outcome.INTERRUPTED,
+                value=row.value,
+                epochs=row.epochs,
+                parameters=row.parameters,
+                reason="the driver stopped: launch the study again to continue this trial",
+            )
+            self._end(number, ended)
         self._busy.clear()
 
-    def _sum_failures(self) -> str:
-        failed = [
-            row
-            for row in self._trials.rows.values()
-            if row.outcome is not None and row.outcome not in SUCCESSES
-        ]
-        last = failed[-1]
-        return (
-            f"budget.max_consecutive_failures: {self._failures} trials failed in a row, so the "
-            f"study stopped. The last one, trial {last.number}, ended {last.outcome}: {last.reason}"
-        )
+    def _acknowledge(self) -> None:
+        if self._room.interrupt.requested and not self._told:
+            self._told = True
+            self._room.view.say("Stopping after this epoch. Once more to stop at once.")
+
+    def _count_failure(self, row: TrialRow) -> None:
+        """Give up after too many failures in a row; an interrupted trial is no answer."""
+        if row.outcome is Outcome.INTERRUPTED:
+            return
+        self._failures = 0 if row.outcome in SUCCESSES else self._failures + 1
+        if self._failures >= self._config.budget.max_consecutive_failures:
+            self._gave_up = self._gave_up or (
+                f"budget.max_consecutive_failures: {self._failures} trials failed in a row, so "
+                f"the study stopped. The last one, trial {row.number}, ended {row.outcome}: "
+                f"{row.reason}"
+            )

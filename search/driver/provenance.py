@@ -4,8 +4,9 @@ import importlib.metadata
 import platform
 import subprocess
 from pathlib import Path
+from typing import Any
 
-from search.config import StudyConfig
+from search.config import ArraysData, StudyConfig
 from search.data.sequences import SequenceCard
 from search.messages import WorkerReady
 
@@ -38,6 +39,21 @@ def describe_study(
         "git.commit": find_commit(),
         **{f"version.{name}": version for name, version in versions.items()},
     }
+
+
+def dump_settings(config: StudyConfig) -> dict[str, Any]:
+    """Write a study's settings so that they can be launched again, from any folder.
+
+    Args:
+        config: The study.
+
+    Returns:
+        Nested settings; the store's address is left out, since it may hold a password.
+    """
+    settings = config.model_dump(mode="json", exclude_none=True, exclude={"tracking": {"uri"}})
+    if isinstance(config.data, ArraysData):
+        settings["data"]["path"] = str(config.data.path.absolute())
+    return settings
 
 
 def flatten_settings(config: StudyConfig) -> dict[str, str]:

@@ -62,7 +62,10 @@ def list_space(room: Room) -> tuple[SpaceListed, dict[int, WorkerReady]]:
         WorkerBug: If a worker does not come up.
     """
     ready: dict[int, WorkerReady] = {}
-    while not room.interrupt.requested:
+    listed: SpaceListed | None = None
+    while listed is None:
+        if room.interrupt.requested:
+            raise KeyboardInterrupt
         for slot, message in room.executor.receive(TICK_SECONDS):
             match message:
                 case WorkerReady():
@@ -70,12 +73,12 @@ def list_space(room: Room) -> tuple[SpaceListed, dict[int, WorkerReady]]:
                         room.executor.send(slot, ListSpace())
                     ready[slot] = message
                 case SpaceListed(error=""):
-                    return message, ready
+                    listed = message
                 case SpaceListed():
                     raise ConfigError(message.error)
                 case _:
                     raise_failure(message)
-    raise KeyboardInterrupt
+    return listed, ready
 
 
 def raise_failure(message: FromWorker) -> None:
@@ -114,18 +117,25 @@ def ask_worker(
         KeyboardInterrupt: If the person asked to stop meanwhile.
         WorkerBug: If the worker cannot.
     """
-    asked = False
-    while not room.interrupt.requested:
-        if idle and not asked:
-            room.executor.send(idle.pop(), order)
-            asked = True
+    said: list[Reply] = []
+    asked, deaths = -1, 0
+    while not said:
+        if room.interrupt.requested:
+            raise KeyboardInterrupt
+        if idle and asked < 0:
+            asked = idle.pop()
+            room.executor.send(asked, order)
         for slot, message in room.executor.receive(TICK_SECONDS):
             match message:
                 case WorkerReady():
                     idle.add(slot)
+                case WorkerDied() if deaths < room.config.workers.max_restarts:
+                    deaths += 1
+                    idle.discard(slot)
+                    asked = -1 if slot == asked else asked
                 case _ if isinstance(message, reply):
                     idle.add(slot)
-                    return message
+                    said.append(message)
                 case _:
                     raise_failure(message)
-    raise KeyboardInterrupt
+    return said[0]

@@ -23,14 +23,14 @@ from search.driver.lifelong import check_same, note_study
 from search.driver.loop import Ending, StudyLoop
 from search.driver.mirror import MirroredStorage
 from search.driver.progress import View, make_view
-from search.driver.provenance import describe_study, flatten_settings
+from search.driver.provenance import describe_study, dump_settings, flatten_settings
 from search.driver.requests import Room, list_space
 from search.driver.storage import open_storage, study_lock
 from search.driver.tracking.tracker import Tracker
 from search.driver.trials import Trials
 from search.errors import StudyError, TrackingError
 from search.messages import WorkerSetup
-from search.tasks import Baseline, Direction, make_task, objective_direction
+from search.tasks import Baseline, Direction, Task, make_task, objective_direction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,8 @@ class StudySummary:
         rows: Every trial.
         leaders: The complete trials, best first.
         baselines: The naive baselines' metrics on validation.
-        test: The best trial's metrics on the test targets; empty before the study is finished.
+        test: The best trial's metrics on the test targets; empty if they were not looked at for
+            it.
         test_baselines: The naive baselines' metrics on the test targets, likewise.
     """
 
@@ -88,6 +89,8 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         data, data_folder = prepare_data(config, folder / "data")
         view.say(f"{data.card.description} {data.card.audit}")
         sequence_lengths(config.sequence_length, data.card.longest)
+        if interrupt.requested:
+            raise KeyboardInterrupt
         storage = MirroredStorage(open_storage(folder))
         finished = _find_finished(storage, config, direction, data.card.fingerprint)
         if finished is not None:
@@ -124,7 +127,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
             endings.append(loop.run())
             if Ending.FINISHED in endings:
                 view.say("Looking at the test set, once.")
-                _look_at_test(trials, tracker, loop, data, baselines, refit=config.training.refit)
+                _look_at_test(trials, tracker, loop, task, data, config.training.refit)
         return summarize(config, trials, endings[0])
 
 
@@ -139,7 +142,7 @@ def summarize(config: StudyConfig, trials: Trials, ending: Ending) -> StudySumma
     Returns:
         The summary.
     """
-    test = trials.notes.get("test", {})
+    test = trials.look
     return StudySummary(
         config=config,
         ending=ending,
@@ -175,8 +178,8 @@ def _find_finished(
         return None
     trials = Trials(storage=storage, config=config, direction=direction)
     check_same(trials.notes, config, fingerprint)
-    done = trials.charged >= config.budget.trials and "test" in trials.notes
-    return trials if done else None
+    done = trials.charged >= config.budget.trials and not trials.unfinished
+    return trials if done and trials.look else None
 
 
 def _best_naive(baselines: Sequence[Baseline], metric: str, direction: str) -> float | None:
@@ -223,8 +226,7 @@ def _write_study_file(config: StudyConfig, folder: Path) -> Path:
     """Write the settings of this launch as a study file that can be launched."""
     folder.mkdir(exist_ok=True)
     path = folder / f"{config.name}.toml"
-    settings = config.model_dump(mode="json", exclude_none=True)
-    path.write_text(tomli_w.dumps(settings), encoding="utf-8")
+    path.write_text(tomli_w.dumps(dump_settings(config)), encoding="utf-8")
     return path
 
 
@@ -232,30 +234,33 @@ def _look_at_test(
     trials: Trials,
     tracker: Tracker,
     loop: StudyLoop,
+    task: Task,
     data: SequenceData,
-    baselines: Sequence[Baseline],
     refit: bool,
 ) -> None:
-    """Score the best trial and the baselines on the test targets: once a best trial."""
-    before = trials.notes.get("test", {})
-    if not trials.leaders or before.get("trial") == trials.leaders[0].number:
+    """Score the best trial, and baselines fitted on what it saw, on the test targets."""
+    if not trials.leaders or trials.look:
         return
-    best = trials.leaders[0]
-    weights = loop.refit(best) if refit else best.weights
+    best, before = trials.leaders[0], trials.notes.get("test", {})
+    refitted = loop.refit(best) if refit else ""
+    if refitted:
+        data = data.with_more_training()
     test = {
         "trial": best.number,
         "looks": before.get("looks", 0) + 1,
-        "refit": refit,
-        "weights": weights,
-        "scores": loop.score(best, weights),
-        "baselines": {baseline.name: baseline.score(data, "test") for baseline in baselines},
+        "refit": bool(refitted),
+        "weights": refitted or best.weights,
+        "scores": loop.score(best, refitted or best.weights),
+        "baselines": {one.name: one.score(data, "test") for one in task.baselines(data)},
     }
+    if before.get("refit"):
+        Path(before["weights"]).unlink(missing_ok=True)
     trials.note("test", test)
     tracker.log_study(
         metrics={f"test_{name}": value for name, value in test["scores"].items()},
         tags={
             "best_trial": str(best.number),
             "test_looks": str(test["looks"]),
-            "refit": str(refit).lower(),
+            "refit": str(test["refit"]).lower(),
         },
     )

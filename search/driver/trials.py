@@ -81,6 +81,19 @@ class Trials:
         return sum(row.outcome is not Outcome.INVALID for row in self.rows.values())
 
     @property
+    def unfinished(self) -> bool:
+        """Whether a trial runs, or waits to be continued."""
+        return any(row.outcome in (None, Outcome.INTERRUPTED) for row in self.rows.values())
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """What the one look at the test targets found for the best trial; empty before it."""
+        found: dict[str, Any] = self.notes.get("test", {})
+        if self.leaders and found.get("trial") == self.leaders[0].number:
+            return found
+        return {}
+
+    @property
     def leaders(self) -> list[TrialRow]:
         """The complete trials, best first."""
         return rank(self.rows.values(), self.direction)
@@ -130,7 +143,8 @@ class Trials:
         if report.epoch >= self._reported[number]:
             trial.report(report.best, report.epoch)
             self._reported[number] = report.epoch + 1
-        # A trial that begins again passes its old epochs without a second verdict on them.
+        # A trial that begins again passes its old epochs; the last one is judged again, since
+        # the driver may have died before it acted on it.
         if report.epoch + 1 == self._reported[number] and trial.should_prune():
             frozen = self._study.get_trials(deepcopy=False)[number]
             return Verdict(outcome=Outcome.PRUNED, reason=prune_reason(self._study, frozen))

@@ -17,7 +17,7 @@ import numpy as np
 from search.config import make_config
 from search.data.sequences import Array, Side, gather_windows
 from search.errors import StudyError
-from search.messages import Question, Scalar, WorkerSetup
+from search.messages import WorkerSetup
 from search.results.formats import (
     EXAMPLE,
     FLAVOR,
@@ -29,7 +29,7 @@ from search.results.formats import (
     Built,
 )
 from search.worker.batches import predict
-from search.worker.hyperparameters import AskingHyperParameters
+from search.worker.hyperparameters import replay
 from search.worker.weights import load_weights
 from search.worker.workbench import Candidate, Workbench
 
@@ -94,8 +94,7 @@ def build_model(
 def _rebuild(bench: Workbench, row: Mapping[str, Any]) -> Candidate:
     """Build the candidate by its recorded answers and load its best epoch's weights."""
     try:
-        hp = AskingHyperParameters(ask=_refuse, recorded=row["parameters"])
-        candidate = bench.build(hp, row["seed"])
+        candidate = bench.build(replay(row["parameters"]), row["seed"])
         load_weights(candidate.model, Path(row["weights"]))
     except (LookupError, ValueError, OSError, BadZipFile) as exc:
         reason = str(exc).splitlines()[0].rstrip(".")
@@ -105,10 +104,6 @@ def _rebuild(bench: Workbench, row: Mapping[str, Any]) -> Candidate:
             f"was when the study ran."
         ) from exc
     return candidate
-
-
-def _refuse(question: Question) -> Scalar:
-    raise LookupError(f"{question.name} was not recorded with the trial")
 
 
 def _check_score(bench: Workbench, candidate: Candidate, recorded: float, side: Side) -> float:

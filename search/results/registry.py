@@ -120,7 +120,8 @@ class Registry:
                 run_id=self.run.info.run_id,
                 tags=dict(self.tags),
                 description=f"Trial {winner.row.number} of study {self.name}: {metric} "
-                f"{winner.row.value:.4f} on validation.",
+                f"{winner.row.value:.4f} on validation in the search."
+                + (" Trained again on validation too." if winner.refit else ""),
                 model_id=logged.model_id,
             )
             # As MLflow's own register_model does: the model's page names its versions by this tag.

@@ -68,7 +68,7 @@ def load_winner(name: str, folder: Path) -> Winner:
     if not leaders:
         raise StudyError(
             f"study must have a complete trial. Received: study={name!r}, with {len(trials)} "
-            f"trials and none complete. Launch it again to go on."
+            f"trials and none complete. Launch it with a larger --budget.trials."
         )
     notes = study.user_attrs
     data, card = _find_data(folder / "data" / notes["fingerprint"][:16], notes["fingerprint"])

@@ -43,17 +43,21 @@ class WindowBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publi
         self._orders = orders
         self._steps = steps
         self._order = next(orders)
+        self._used = False
 
     def __len__(self) -> int:
         return self._steps
 
     def __getitem__(self, step: int) -> tuple[Array, Array]:
+        self._used = True
         size = len(self._order) // self._steps
         return self._gather(self._order[step * size : (step + 1) * size])
 
     def on_epoch_end(self) -> None:
-        """Move to the next epoch's order."""
-        self._order = next(self._orders, self._order)
+        """Move to the next epoch's order; Keras also calls this before the first epoch."""
+        if self._used:
+            self._order = next(self._orders, self._order)
+            self._used = False
 
 
 def make_batches(

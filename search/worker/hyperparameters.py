@@ -120,3 +120,19 @@ def _equal(first: Scalar, second: Scalar) -> bool:
     if isinstance(first, float) and isinstance(second, float):
         return math.isclose(first, second, rel_tol=1e-9)
     return first == second
+
+
+def replay(recorded: Parameters) -> AskingHyperParameters:
+    """Make the hyperparameters of a trial that is over.
+
+    Args:
+        recorded: Its values.
+
+    Returns:
+        Hyperparameters that give these values, and raise ``LookupError`` for any other.
+    """
+    return AskingHyperParameters(ask=_refuse, recorded=recorded)
+
+
+def _refuse(question: Question) -> Scalar:
+    raise LookupError(f"{question.name} was not recorded with the trial")

@@ -19,13 +19,12 @@ from search.messages import (
     SpaceListed,
     Stop,
     TrainTrial,
-    TrialRefitted,
     TrialScored,
     WorkerFailed,
     WorkerReady,
     WorkerSetup,
 )
-from search.worker.hyperparameters import AskingHyperParameters
+from search.worker.hyperparameters import AskingHyperParameters, replay
 from search.worker.training import Channel, refit_trial, run_trial
 from search.worker.weights import load_weights
 from search.worker.workbench import Workbench
@@ -53,7 +52,8 @@ def serve(channel: Channel, setup: WorkerSetup) -> None:
     except BaseException as exc:
         mistake = str(exc) if isinstance(exc, SearchError) else ""
         channel.send(WorkerFailed(traceback=traceback.format_exc(), mistake=mistake))
-        raise
+        if not mistake:
+            raise
 
 
 def _carry_out(order: object, bench: Workbench, channel: Channel) -> None:
@@ -64,11 +64,9 @@ def _carry_out(order: object, bench: Workbench, channel: Channel) -> None:
             hp = AskingHyperParameters(ask=_asker(channel))
             channel.send(run_trial(bench, order, channel, hp))
         case RefitTrial():
-            hp = AskingHyperParameters(ask=_refuse, recorded=order.parameters)
-            channel.send(TrialRefitted(weights=str(refit_trial(bench, order, hp))))
+            channel.send(refit_trial(bench, order, replay(order.parameters)))
         case ScoreTrial():
-            hp = AskingHyperParameters(ask=_refuse, recorded=order.parameters)
-            candidate = bench.build(hp, order.seed)
+            candidate = bench.build(replay(order.parameters), order.seed)
             load_weights(candidate.model, Path(order.weights))
             channel.send(TrialScored(metrics=bench.score(candidate, "test")))
         case _:
@@ -116,10 +114,6 @@ def _asker(channel: Channel) -> Callable[[Question], Scalar]:
         return answer.value
 
     return ask
-
-
-def _refuse(question: Question) -> Scalar:
-    raise LookupError(f"{question.name} was not recorded with the trial.")
 
 
 def _versions() -> dict[str, str]:

@@ -5,7 +5,6 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import keras
@@ -15,6 +14,7 @@ import numpy as np
 from search.data.sequences import Array, Side, gather_windows
 from search.errors import (
     CandidateError,
+    ConfigError,
     DivergedTraining,
     InvalidArchitecture,
     OutOfMemory,
@@ -27,12 +27,13 @@ from search.messages import (
     RefitTrial,
     TrainTrial,
     TrialEnded,
+    TrialRefitted,
     Verdict,
 )
 from search.worker.batches import epoch_order, make_batches
 from search.worker.hyperparameters import AskingHyperParameters
 from search.worker.weights import save_weights
-from search.worker.workbench import Candidate, Workbench, candidate_errors
+from search.worker.workbench import Candidate, Workbench, candidate_errors, encode_labels
 
 OUTCOMES: Mapping[type[CandidateError], Outcome] = {
     InvalidArchitecture: Outcome.INVALID,
@@ -89,6 +90,11 @@ def run_trial(
             _fit(bench, candidate, hp, plan)
     except CandidateError as exc:
         return curve.ended(hp, OUTCOMES[type(exc)], str(exc), trace=traceback.format_exc())
+    if not curve.best_weights:
+        raise ConfigError(
+            f"space must train with the callbacks that its fit is given: no epoch was reported. "
+            f"Received: space={bench.config.space!r}. Hand **kwargs on to model.fit."
+        )
     if curve.verdict.outcome is not None:
         return curve.ended(hp, curve.verdict.outcome, curve.verdict.reason)
     path = bench.weights / f"trial_{order.number:05d}.npz"
@@ -97,7 +103,7 @@ def run_trial(
     return curve.ended(hp, Outcome.COMPLETE, curve.reason, weights=str(path))
 
 
-def refit_trial(bench: Workbench, order: RefitTrial, hp: AskingHyperParameters) -> Path:
+def refit_trial(bench: Workbench, order: RefitTrial, hp: AskingHyperParameters) -> TrialRefitted:
     """Train a complete trial's candidate on training and validation targets together.
 
     Nothing is left to choose the epoch by, so it trains as long as its best epoch took.
@@ -108,13 +114,19 @@ def refit_trial(bench: Workbench, order: RefitTrial, hp: AskingHyperParameters) 
         hp: Replays what the trial recorded.
 
     Returns:
-        The weights file.
+        The weights file, or why the candidate failed this time.
     """
-    candidate = bench.build(hp, order.seed, REFIT_SIDES)
-    _fit(bench, candidate, hp, _Plan(seed=order.seed, epochs=order.epochs, sides=REFIT_SIDES))
+    try:
+        candidate = bench.build(hp, order.seed, REFIT_SIDES)
+        with candidate_errors():
+            plan = _Plan(seed=order.seed, epochs=order.epochs, sides=REFIT_SIDES)
+            _fit(bench, candidate, hp, plan)
+        bench.score(candidate, "train")  # refuses predictions that are no numbers
+    except CandidateError as exc:
+        return TrialRefitted(reason=str(exc))
     path = bench.weights / f"refit_{order.number:05d}.npz"
     save_weights(candidate.model, path)
-    return path
+    return TrialRefitted(weights=str(path))
 
 
 class _Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
@@ -139,6 +151,8 @@ class _Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Score the validation side, report, and hear the verdict."""
+        if self.verdict.outcome is not None:  # a loop of a person's own that trains on
+            return
         train = {f"train_{k}": float(v) for k, v in (logs or {}).items() if "val_" not in k}
         if not math.isfinite(train.get("train_loss", 0.0)):
             raise DivergedTraining(f"The loss must stay finite. Received: {train['train_loss']}.")
@@ -213,13 +227,12 @@ def _fit(bench: Workbench, candidate: Candidate, hp: AskingHyperParameters, plan
     data, model = bench.data, candidate.model
     ends = np.concatenate([data.ends[side] for side in plan.sides])
     classes = np.concatenate([data.labels[side] for side in plan.sides])
-    labels = _teach(model, classes, len(data.card.classes))
+    labels = encode_labels(model, classes, len(data.card.classes))
     known = {"epochs": plan.epochs, "callbacks": list(plan.callbacks), "verbose": 0}
     if type(candidate.hypermodel).fit is not keras_tuner.HyperModel.fit:
         windows = gather_windows(data.rows, ends, candidate.length)
-        if "validation" not in plan.sides:
-            validation = _teach(model, data.labels["validation"], len(data.card.classes))
-            known["validation_data"] = (data.windows("validation", candidate.length), validation)
+        validation = encode_labels(model, data.labels["validation"], len(data.card.classes))
+        known["validation_data"] = (data.windows("validation", candidate.length), validation)
         candidate.hypermodel.fit(hp, model, windows, labels, **known)
         return
     asked = int(hp.values.get("batch_size", bench.config.training.batch_size))
@@ -232,11 +245,3 @@ def _fit(bench: Workbench, candidate: Candidate, hp: AskingHyperParameters, plan
         data.rows, ends, labels, length=candidate.length, orders=orders, steps=steps
     )
     model.fit(batches, steps_per_epoch=steps, shuffle=False, **known)
-
-
-def _teach(model: Any, labels: Array, classes: int) -> Array:
-    """Encode labels as the model's own loss reads them."""
-    loss = model.loss if isinstance(model.loss, str) else getattr(model.loss, "name", "")
-    if loss == "categorical_crossentropy":
-        return np.eye(classes, dtype="float32")[labels]
-    return labels

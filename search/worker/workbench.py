@@ -9,9 +9,10 @@ from typing import Any
 
 import keras
 import keras_tuner
+import numpy as np
 
 from search.data.preparation import sequence_lengths
-from search.data.sequences import SequenceData, Side
+from search.data.sequences import Array, SequenceData, Side, gather_windows
 from search.errors import InvalidArchitecture, OutOfMemory, OversizedModel
 from search.messages import WorkerSetup
 from search.tasks import Task, make_task, objective_direction
@@ -102,15 +103,26 @@ class Workbench:
         return Candidate(model=model, hypermodel=hypermodel, length=length, notes=notes)
 
     def check(self, candidate: Candidate) -> None:
-        """Try the candidate on two windows and score what comes out.
+        """Try the candidate on two windows: score what comes out, and compute its loss.
 
         Raises:
-            InvalidArchitecture: If it cannot read the windows or its output has another shape.
+            InvalidArchitecture: If it is not compiled, cannot read the windows, or its output
+                or loss does not fit the labels.
         """
+        model = candidate.model
+        if not model.compiled:
+            raise InvalidArchitecture(
+                "build must return a compiled model. Received: a model without optimizer and "
+                "loss. Call model.compile(optimizer, loss) in build."
+            )
         ends, labels = self.data.ends["validation"][:2], self.data.labels["validation"][:2]
         with candidate_errors():
-            outputs = predict(candidate.model, self.data.rows, ends, candidate.length)
+            outputs = predict(model, self.data.rows, ends, candidate.length)
         self.task.score(labels, outputs, self.data.card)
+        with candidate_errors():
+            taught = encode_labels(model, labels, len(self.data.card.classes))
+            windows = gather_windows(self.data.rows, ends, candidate.length)
+            model.compute_loss(x=windows, y=taught, y_pred=model(windows))
 
     def score(self, candidate: Candidate, side: Side) -> dict[str, float]:
         """Score a candidate on one side's targets.
@@ -133,6 +145,23 @@ class Workbench:
         if step == 1:
             return int(hp.Int("sequence_length", low, high, sampling="log", default=high))
         return int(hp.Int("sequence_length", low, high, step=step, default=high))
+
+
+def encode_labels(model: Any, labels: Array, classes: int) -> Array:
+    """Encode labels as the model's own loss reads them.
+
+    Args:
+        model: A compiled Keras model.
+        labels: Class numbers of shape (targets,).
+        classes: How many classes there are.
+
+    Returns:
+        The same numbers, or one column a class for ``categorical_crossentropy``.
+    """
+    loss = model.loss if isinstance(model.loss, str) else getattr(model.loss, "name", "")
+    if loss == "categorical_crossentropy":
+        return np.eye(classes, dtype="float32")[labels]
+    return labels
 
 
 @contextmanager

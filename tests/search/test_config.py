@@ -129,6 +129,12 @@ def test_an_unknown_argument_is_refused_with_the_nearest(study_file: Path) -> No
         parse_config([str(study_file), "--budget.trails", "3"], study_file)
 
 
+@pytest.mark.parametrize("words", [["--budget", "x"], ["--space_arguments", "foo"]])
+def test_a_section_without_a_table_is_refused(study_file: Path, words: list[str]) -> None:
+    with pytest.raises(ConfigError, match="one value for each setting"):
+        parse_config([str(study_file), *words], study_file)
+
+
 def test_a_config_cannot_be_changed(study_file: Path) -> None:
     config = load_config(study_file)
     with pytest.raises(ValueError, match="frozen"):

@@ -21,7 +21,10 @@ class _Line:
         self.arrivals.put(message)
 
     def recv(self) -> ToWorker:
-        return self.orders.get()
+        order = self.orders.get()
+        if isinstance(order, Stop):  # in the middle of a trial it is no answer to anything
+            raise EOFError
+        return order
 
 
 class InlineExecutor:

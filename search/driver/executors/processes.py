@@ -88,7 +88,7 @@ class ProcessExecutor:
             slot = slots[line]  # type: ignore[index]  # only our own lines were given
             try:
                 arrivals.append((slot, self._lines[slot].recv()))
-            except (EOFError, ConnectionResetError):
+            except (EOFError, OSError):  # OSError: it died in the middle of a message
                 arrivals.append((slot, WorkerDied(reason=self._bury(slot))))
                 self._start(slot)
         return arrivals
@@ -103,7 +103,7 @@ class ProcessExecutor:
         """End all processes at once, busy ones too: what is on disk is whole at any time."""
         self._missing.clear()
         for process in self._processes.values():
-            process.terminate()
+            process.kill()
         for slot in list(self._lines):
             self._bury(slot)
 
@@ -143,7 +143,9 @@ def enter(worker: str, line: Connection, setup: WorkerSetup) -> None:
         line: The line to the driver.
         setup: What the worker is started with.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Systems that end a group of processes signal all of them; only the driver decides.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     if setup.cores:
         os.sched_setaffinity(0, setup.cores)
     if setup.gpu:

@@ -194,6 +194,21 @@ def test_too_many_failures_in_a_row_stop_the_study_and_name_the_last(
     assert len(launch.trials.rows) <= 5
 
 
+def test_giving_up_is_final_even_while_another_trial_runs(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def mostly_fail(number: int, parameters: object) -> list[float] | TrialEnded:
+        if number == 0:
+            return [0.5] * 50
+        return TrialEnded(outcome=Outcome.DIVERGED, reason="The loss must stay finite.")
+
+    launch = Launch(storage, mostly_fail, budget={"trials": 50, "max_consecutive_failures": 3})
+    with pytest.raises(StudyStopped, match="3 trials failed in a row"):
+        launch.run()
+    assert launch.trials.rows[0].outcome is Outcome.INTERRUPTED
+    assert len(launch.trials.rows) == 4
+
+
 def test_a_bug_in_a_worker_stops_the_study_with_its_traceback(
     storage: optuna.storages.BaseStorage,
 ) -> None:
@@ -232,6 +247,40 @@ def test_the_time_budget_leaves_open_trials_for_the_next_launch(
     launch = Launch(storage, rising_curve, budget={"trials": 50, "max_seconds": 1e-9})
     assert launch.run() is Ending.OUT_OF_TIME
     assert not launch.trials.rows
+
+    again = Launch(storage, rising_curve, budget={"trials": 5}, pruner={"name": "none"})
+    assert again.run() is Ending.FINISHED
+    assert len({tuple(row.parameters.values()) for row in again.trials.rows.values()}) == 5
+
+
+def test_what_a_worker_says_beside_the_listing_is_heard(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve)
+    listed, ready = list_space(launch.room)
+    assert listed.listing == LISTING
+    assert sorted(ready) == [0, 1]
+
+
+def test_a_test_score_belongs_to_the_trial_that_it_was_taken_for(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 5})
+    launch.run()
+    best = launch.trials.leaders[0].number
+    launch.trials.note("test", {"trial": best, "scores": {"accuracy": 0.5}})
+    assert launch.trials.look["scores"] == {"accuracy": 0.5}
+    launch.trials.note("test", {"trial": best + 1, "scores": {"accuracy": 0.5}})
+    assert launch.trials.look == {}
+
+
+def test_a_worker_that_dies_in_the_refit_is_followed_by_another(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 3})
+    launch.run()
+    launch.executor.die_in_refit = True
+    assert launch.loop.refit(launch.trials.leaders[0]) == "refit.npz"
 
 
 def test_a_worker_is_replaced_after_its_share_of_trials(

@@ -11,7 +11,7 @@ import pytest
 from search.config import make_config
 from search.data.preparation import prepare_data
 from search.data.sequences import gather_windows
-from search.errors import InvalidArchitecture, OutOfMemory
+from search.errors import ConfigError, InvalidArchitecture, OutOfMemory
 from search.messages import (
     CandidateBuilt,
     EpochReport,
@@ -21,8 +21,8 @@ from search.messages import (
     Verdict,
     WorkerSetup,
 )
-from search.worker.batches import epoch_order, make_batches, predict
-from search.worker.hyperparameters import AskingHyperParameters
+from search.worker.batches import WindowBatches, epoch_order, make_batches, predict
+from search.worker.hyperparameters import AskingHyperParameters, replay
 from search.worker.training import refit_trial, run_trial
 from search.worker.weights import load_weights, save_weights
 from search.worker.workbench import Workbench, candidate_errors
@@ -167,6 +167,35 @@ def test_a_loss_that_is_no_number_ends_the_trial_as_diverged(
     assert "Traceback" in ended.traceback
 
 
+@pytest.mark.parametrize(
+    "bench",
+    [
+        {
+            "space": "user_spaces:DropsCallbacks",
+            "data": {"source": "machine", "machines": 8, "rows": 600},
+        }
+    ],
+    indirect=True,
+)
+def test_a_fit_that_drops_its_callbacks_is_a_mistake_that_is_named(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    with pytest.raises(ConfigError, match="must train with the callbacks"):
+        run_trial(bench, TrainTrial(number=0, seed=1), Line(), defaults())
+
+
+def test_epochs_of_any_backend_follow_the_seed(bench: Workbench) -> None:
+    orders = [np.array([epoch, epoch]) for epoch in range(3)]
+    seen = []
+    batches = WindowBatches(lambda chosen: (chosen, chosen), iter(orders), steps=2)
+    batches.on_epoch_end()  # Keras resets what it is given before the first epoch
+    for _ in range(3):
+        seen.append([int(batches[step][0][0]) for step in range(len(batches))])
+        batches.on_epoch_end()
+    assert seen == [[0, 0], [1, 1], [2, 2]]
+
+
 @pytest.mark.parametrize("bench", [{"training": {"max_parameters": 1000}}], indirect=True)
 def test_a_model_beyond_the_limit_is_not_trained(bench: Workbench) -> None:
     line = Line()
@@ -178,12 +207,13 @@ def test_a_model_beyond_the_limit_is_not_trained(bench: Workbench) -> None:
 
 def test_a_refit_trains_on_validation_too_and_leaves_its_weights(bench: Workbench) -> None:
     recorded = run_trial(bench, TrainTrial(number=2, seed=5), Line(), defaults()).parameters
-    hp = AskingHyperParameters(ask=lambda q: pytest.fail(q.name), recorded=recorded)
+    hp = replay(recorded)
     before = bench.build(defaults(), seed=5)
     base = bench.score(before, "validation")["log_loss"]
-    path = refit_trial(bench, RefitTrial(number=2, parameters=recorded, seed=5, epochs=3), hp)
-    assert path == bench.weights / "refit_00002.npz"
-    load_weights(before.model, path)
+    order = RefitTrial(number=2, parameters=recorded, seed=5, epochs=3)
+    refitted = refit_trial(bench, order, hp)
+    assert Path(refitted.weights) == bench.weights / "refit_00002.npz"
+    load_weights(before.model, Path(refitted.weights))
     assert bench.score(before, "validation")["log_loss"] < base
 
 

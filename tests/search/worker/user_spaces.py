@@ -87,6 +87,26 @@ def raises(hp):
     return keras.Sequential([kears.layers.Dense(4)])  # noqa: F821
 
 
+def uncompiled(hp):
+    """A person's mistake: compile is forgotten."""
+    outputs = keras.layers.Dense(4, activation="softmax")
+    return keras.Sequential([keras.Input((24, 3)), keras.layers.LSTM(4), outputs])
+
+
+def wrong_loss(hp):
+    """A person's mistake: a loss that reads one column a class, behind another name."""
+    model = uncompiled(hp)
+    model.compile("adam", "kl_divergence")
+    return model
+
+
+class DropsCallbacks(ConditionalModel):
+    """A person's mistake: a fit that keeps the callbacks to itself."""
+
+    def fit(self, hp, model, *args, callbacks, **kwargs):
+        return model.fit(*args, **kwargs)
+
+
 def wrong_width(hp):
     """A person's mistake: two outputs for four classes."""
     model = keras.Sequential([keras.Input((24, 3)), keras.layers.LSTM(4), keras.layers.Dense(2)])
