@@ -2,10 +2,11 @@
 
 import importlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import optuna
 import tomli_w
@@ -103,14 +104,21 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         stack.callback(executor.stop)
         executor.start(_make_setup(config, folder, data_folder))
         view.say(f"Starting {executor.slots} workers.")
-        open_tracker = _load_tracking()
+        tracking = _load_tracking()
         baselines = task.baselines(data)
         naive = _best_naive(baselines, config.objective.metric, direction)
         room = Room(config=config, executor=executor, view=view, interrupt=interrupt, start=start)
         listed, ready = list_space(room)
         for note in listed.notes:
             view.say(f"Note: {note}")
-        tracker = open_tracker(
+        if config.name not in optuna.get_all_study_names(storage):
+            tracking.check_name(
+                study=config.name,
+                project=config.tracking.project,
+                uri=config.tracking.uri,
+                folder=folder,
+            )
+        tracker: Tracker = tracking.open_tracker(
             study=config.name,
             project=config.tracking.project,
             uri=config.tracking.uri,
@@ -200,12 +208,9 @@ def _make_setup(config: StudyConfig, folder: Path, data: Path) -> WorkerSetup:
     return WorkerSetup(config=config, data=data, weights=weights, log=logs / f"{config.name}.log")
 
 
-def _load_tracking() -> Callable[..., Tracker]:
+def _load_tracking() -> ModuleType:
     """Load MLflow, which takes seconds, while the workers come up."""
-    opener: Callable[..., Tracker] = importlib.import_module(
-        "search.driver.tracking.mlflow_tracker"
-    ).open_tracker
-    return opener
+    return importlib.import_module("search.driver.tracking.mlflow_tracker")
 
 
 @contextmanager

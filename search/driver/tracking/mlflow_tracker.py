@@ -84,6 +84,35 @@ def open_tracker(
     return MlflowTracker(client, experiment_id, study, run.info.run_id)
 
 
+def check_name(*, study: str, project: str, uri: str | None, folder: Path) -> None:
+    """Check that a new study takes over no other's runs, as on a server that several people use.
+
+    Args:
+        study: The study's name.
+        project: The MLflow experiment.
+        uri: As for ``open_tracker``.
+        folder: The storage folder.
+
+    Raises:
+        TrackingError: If the store cannot be opened, or holds a study of that name.
+    """
+    address = store_uri(uri, folder)
+    path = sqlite_path(address)
+    if path is not None and not path.is_file():
+        return
+    with translate_errors(address):
+        client = MlflowClient(address)
+        experiment = client.get_experiment_by_name(project)
+        ids = [experiment.experiment_id] if experiment else []
+        taken = bool(ids) and bool(search_runs(client, ids, {KIND: "study", STUDY: study}))
+    if taken:
+        raise TrackingError(
+            f"study.name must be new to the tracking store, which holds another study of that "
+            f"name in {project!r}. Received: name={study!r}, unknown to storage.folder "
+            f"{str(folder)!r}. Give the study another name, or name the folder it was begun in."
+        )
+
+
 class MlflowTracker:
     """A tracker that writes to MLflow, through one thread and one queue.
 

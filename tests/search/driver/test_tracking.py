@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from search.driver.tracking.mlflow_tracker import MlflowTracker, open_tracker
+from search.driver.tracking.mlflow_tracker import MlflowTracker, check_name, open_tracker
 from search.driver.tracking.store import (
     STUDY,
     TRIAL,
@@ -316,3 +316,14 @@ def test_a_deleted_experiment_is_named(storage_folder: Path) -> None:
 def test_credentials_are_hidden(text: str) -> None:
     assert "canary" not in hide_credentials(text)
     assert "host" in hide_credentials(text)
+
+
+def test_a_new_study_takes_over_no_runs_of_another(storage_folder: Path, tmp_path: Path) -> None:
+    words = {"study": "har", "project": "lookback", "uri": None, "folder": storage_folder}
+    check_name(**words)
+    open_tracker(**words, tags={}, params={}).close("FINISHED")
+    check_name(**{**words, "study": "other"})
+    check_name(**{**words, "project": "other"})
+    check_name(**{**words, "folder": tmp_path / "new"})
+    with pytest.raises(TrackingError, match=r"study.name must be new.*name='har'"):
+        check_name(**words)
