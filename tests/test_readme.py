@@ -2,6 +2,8 @@
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +29,25 @@ def test_the_test_command_is_the_one_that_ci_runs() -> None:
     assert "scripts/run pytest\n" in blocks("bash")
     assert 'scripts/run pytest "$@"' in (ROOT / "scripts" / "check").read_text(encoding="utf-8")
     assert "scripts/check --no-skips" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(shutil.which("uv") is None, reason="scripts/run would make an environment")
+def test_the_first_command_ends_with_an_exported_model(storage_folder: Path) -> None:
+    first = shlex.split(blocks("bash")[0])
+    assert first == ["scripts/run", "python", "scripts/launch_study.py"]
+    short = ["--budget.trials", "1", "--training.max_epochs", "1"]
+    done = subprocess.run(
+        [*first, *short, "--storage.folder", str(storage_folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "registered as quickstart@champion" in done.stdout
+    assert re.search(r"Study quickstart: http://127\.0\.0\.1:\d+/#/experiments/", done.stdout)
 
 
 @pytest.mark.slow
