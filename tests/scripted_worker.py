@@ -1,5 +1,6 @@
 """A worker without a backend, for what every executor must do with any worker."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -23,6 +24,11 @@ from search.messages import (
 
 def serve(channel: Any, setup: WorkerSetup) -> None:
     """Answer every order; a trial's number chooses what goes wrong."""
+    with contextlib.suppress(EOFError):
+        _serve(channel)
+
+
+def _serve(channel: Any) -> None:
     channel.send(WorkerReady(pid=os.getpid(), versions={}, device="script"))
     while not isinstance(order := channel.recv(), Stop):
         match order:

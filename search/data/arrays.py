@@ -1,5 +1,6 @@
 """Clips in a NumPy .npz file become recordings, one a clip, after every check that a person needs."""
 
+import contextlib
 import zipfile
 import zlib
 from pathlib import Path
@@ -57,10 +58,10 @@ def _open_file(config: ArraysData) -> "np.lib.npyio.NpzFile":
     if not path.is_file():
         why = "a folder stands there" if path.is_dir() else "there is no such file"
         raise ConfigError(f"data.path must name an .npz file: {why}. Received: path={str(path)!r}.")
-    try:
-        file = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        file = None
+    file = None
+    if zipfile.is_zipfile(path):  # else NumPy leaves what it opened to the garbage collector
+        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):
+            file = np.load(path, allow_pickle=False)
     if not isinstance(file, np.lib.npyio.NpzFile):
         raise DataError(
             f"data.path must be an .npz file, which is a zip archive: this file is none, or was "

@@ -118,7 +118,7 @@ def test_ctrl_c_ends_at_the_next_epoch_and_the_same_command_goes_on(
         os.killpg(running.pid, signal.SIGINT)
         out, _ = running.communicate()
     assert running.returncode == 130
-    assert "To go on: python scripts/launch_study.py" in out
+    assert "To go on: scripts/run python scripts/launch_study.py" in out
     assert all_leave(storage_folder)
     assert {t.name for t in audit_study("tiny", folder=storage_folder) if t.differences} == set()
 
@@ -135,7 +135,7 @@ def test_ctrl_c_twice_ends_at_once(study: Path, storage_folder: Path) -> None:
     terminal.expect("1 running")
     terminal.sendintr()
     terminal.sendintr()
-    terminal.expect("To go on: python scripts/launch_study.py")
+    terminal.expect("To go on: scripts/run python scripts/launch_study.py")
     terminal.expect(pexpect.EOF)
     terminal.wait()
     assert terminal.exitstatus == 130
