@@ -59,6 +59,7 @@ class ScriptedExecutor:
         self.replaced: list[int] = []
         self.stopped = False
         self.die_in_refit = False
+        self._late: int | None = None
         self._arrivals: deque[Arrival] = deque()
         self._workers: dict[int, Iterator[FromWorker]] = {}
         self._heard: dict[int, ToWorker] = {}
@@ -72,6 +73,8 @@ class ScriptedExecutor:
         match message:
             case ListSpace():
                 self._arrivals.append((slot, self.listed))
+                if self._late is not None:
+                    self._arrivals.append((self._late, self._ready(self._late)))
             case TrainTrial():
                 self.orders.append(message)
                 self._workers[slot] = self._play(slot, message.number)
@@ -105,6 +108,11 @@ class ScriptedExecutor:
         self._arrivals.append((slot, WorkerDied(reason="killed")))
         if ready:
             self._arrivals.append((slot, self._ready(slot)))
+
+    def delay_ready(self, slot: int) -> None:
+        """Let a worker come up together with the listing that another one sends."""
+        self._arrivals = deque(arrival for arrival in self._arrivals if arrival[0] != slot)
+        self._late = slot
 
     def forget_ready(self) -> None:
         """Let no worker have come up."""

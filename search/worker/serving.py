@@ -89,7 +89,7 @@ def list_space(bench: Workbench) -> SpaceListed:
         bench.check(candidate)
     except SearchError as exc:
         return SpaceListed(listing=hp.listing, error=str(exc), notes=hp.notes)
-    except Exception as exc:
+    except Exception as exc:  # a person's own build may raise anything, and it is theirs to mend
         if bench.config.space in SPACES:
             raise
         return SpaceListed(listing=hp.listing, error=_blame(exc, bench.config.space))

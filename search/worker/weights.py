@@ -10,8 +10,7 @@ import numpy as np
 def save_weights(model: Any, path: Path) -> None:
     """Write weights aside, sync them, and move them into place, so that no half file is read.
 
-    NumPy's format and not Keras's: it holds no optimizer, any backend reads it, and it is five
-    times faster.
+    NumPy's format and not Keras's: it holds no optimizer, and any backend reads it.
 
     Args:
         model: A built Keras model.

@@ -31,7 +31,7 @@ QUIET = {
 class ProcessExecutor:
     """One process a slot, forked from a server that has imported the backend and never used it.
 
-    With the TensorFlow backend a new worker is ready in 1.5 s instead of 6 s, since the fork
+    With the TensorFlow backend a further worker costs a fork and no import, since the fork
     server has imported everything. JAX starts threads on import, so there workers are spawned.
 
     Args:

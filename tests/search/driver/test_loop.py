@@ -257,6 +257,7 @@ def test_what_a_worker_says_beside_the_listing_is_heard(
     storage: optuna.storages.BaseStorage,
 ) -> None:
     launch = Launch(storage, rising_curve)
+    launch.executor.delay_ready(1)
     listed, ready = list_space(launch.room)
     assert listed.listing == LISTING
     assert sorted(ready) == [0, 1]
