@@ -5,13 +5,23 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict, SettingsError
 
 from search.errors import ConfigError, nearest
 
+PATHS = {"path", "sheet"}
+"""Settings of a data source that name files."""
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
@@ -36,34 +46,143 @@ class MachineData(_Section):
     """Seed of the simulation, apart from the study's."""
 
 
+Names: TypeAlias = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
+"""One name or several, as a study file may write them."""
+
+
 class ArraysData(_Section):
-    """Clips in a NumPy .npz file, with labels."""
+    """Clips in a NumPy file, with a label, values or frames for each."""
 
     source: Literal["arrays"] = "arrays"
     """Where the data come from."""
     path: Path
-    """The .npz file; a relative path in a study file starts at that file's folder."""
+    """An .npz file, or a folder of .npy files, one an array; a relative path in a study file starts at that file's folder."""
+    sheet: Path | None = None
+    """A CSV file with one line a clip, in the clips' order, whose columns can be named like arrays of the file."""
     x: str = "x"
     """Name of the clips in the file, of shape (clips, steps, channels), (clips, steps, bands, channels) or (clips, frames, height, width, channels)."""
-    y: str = "y"
-    """Name of the labels in the file, of shape (clips,)."""
+    y: str | None = None
+    """Name of the labels, of shape (clips,), of the values, of shape (clips,) or (clips, values), or of the frames to predict, of shape (clips, frames, height, width, channels); by default 'y' where the task needs it."""
     x_test: str | None = None
     """Name of the official test clips, where there are any."""
     y_test: str | None = None
-    """Name of the official test labels."""
+    """Name of what is right for the official test clips."""
+    lengths: str | None = None
+    """Name of how many steps of each clip are real, of shape (clips,), where clips are padded at their end."""
     groups: str | None = None
     """Name of the group of each clip (subject, machine, source video), of shape (clips,)."""
+    sides: str | None = None
+    """Name of an official split: 'train', 'validation' or 'test' for each clip, of shape (clips,)."""
+    folds: str | None = None
+    """Name of the fold of each clip, of shape (clips,): split.test_fold says which one is the test side."""
     channels: str | None = None
     """Name of the channel names, of shape (channels,)."""
     classes: str | None = None
     """Name of the class names, of shape (classes,), in the order of the labels' numbers."""
+    targets: Names = ()
+    """For forecasting: the channels to predict; by default all."""
+    stride: int = Field(1, ge=1)
+    """For forecasting, frames and anomaly: steps between one target of a clip and the next."""
+
+
+class TableData(_Section):
+    """CSV or Parquet: one file, or a folder of recordings."""
+
+    source: Literal["table"] = "table"
+    """Where the data come from."""
+    path: Path
+    """A .csv or .parquet file, or a folder of them, each file a recording of its own; a relative path in a study file starts at that file's folder."""
+    pattern: str = "**/*"
+    """For a folder: which files, for example 'valve*/*.csv'."""
+    separator: str = ","
+    """What separates the columns of a CSV file."""
+    time: Names = ()
+    """The column of time stamps, or several, as ['year', 'month', 'day', 'hour']; without one the rows are taken as evenly spaced."""
+    unit: str | None = None
+    """The column that says which recording a row belongs to (engine, machine, session); windows never cross from one to the next."""
+    group: str | None = None
+    """The column whose values must not stand on two sides (subject, engine); by default the unit, or the file."""
+    sides: str | None = None
+    """The column of an official split: 'train', 'validation' or 'test' in each row."""
+    channels: Names = ()
+    """The columns that the model sees; by default every number column that has no other part."""
+    categories: Names = ()
+    """Columns of words: each word becomes a channel of zeros and ones."""
+    calendar: tuple[Literal["hour", "weekday", "yearday"], ...] = ()
+    """What the time stamps tell, each as a sine and a cosine channel."""
+    targets: Names = ()
+    """The column of the label or of the flag 'anomalous', the columns of the values, or for forecasting the columns to predict (by default all channels)."""
+    stride: int = Field(1, ge=1)
+    """Rows between one target and the next."""
+    step: str | None = None
+    """The time from one row to the next, as '1h' or '10s'; by default the most frequent one."""
+    gaps: Literal["refuse", "split", "fill", "ignore"] = "refuse"
+    """Where a stamp does not follow the last one by a step: refuse the table, begin a new recording, fill in the missing rows (see missing), or take rows as they come."""
+    missing: Literal["refuse", "forward", "drop"] = "refuse"
+    """Where a channel has no value: refuse the table, carry the last known value forward (at a recording's start: the next), or drop the targets whose longest window would show it. Targets without a true value are always dropped."""
+    short: Literal["refuse", "drop"] = "refuse"
+    """Where a recording has no room for the longest sequence and its target: refuse the data, or leave it out."""
+    scaling: Literal["all", "recording"] = "all"
+    """all: one mean and spread from all training rows; recording: each recording by its own training rows."""
+
+
+class VideoData(_Section):
+    """A folder with one folder of video files a class."""
+
+    source: Literal["video"] = "video"
+    """Where the data come from."""
+    path: Path
+    """The folder; a relative path in a study file starts at that file's folder."""
+    height: int = Field(64, ge=1, le=4096)
+    """Lines of a frame after decoding."""
+    width: int = Field(64, ge=1, le=4096)
+    """Pixels in a line after decoding."""
+    colour: Literal["grey", "rgb"] = "grey"
+    """What is kept of the colours."""
+    frame_rate: float = Field(8.0, gt=0, le=240)
+    """Frames kept for each second of video."""
+    clip_seconds: float | None = Field(None, gt=0)
+    """Length of the clips that a video is cut into, each with the video's class; by default one clip a video, as long as the shortest."""
+    max_broken: float = Field(0.1, ge=0, lt=1)
+    """Share of the files that may fail to decode or be too short; they are named and left out."""
+    sheet: Path | None = None
+    """A CSV file with one line a video, whose column 'file' holds the path under the folder."""
+    groups: str | None = None
+    """The sheet's column of groups (scene, camera, source); by default each video is its own."""
+    folds: str | None = None
+    """The sheet's column of folds: split.test_fold says which one is the test side."""
+    sides: str | None = None
+    """The sheet's column of an official split: 'train', 'validation' or 'test'."""
+
+
+class DigitsData(_Section):
+    """Real handwritten digits that move over a canvas; scikit-learn's need no file."""
+
+    source: Literal["digits"] = "digits"
+    """Where the data come from."""
+    path: Path | None = None
+    """An .npz file of larger digits, of shape (images, height, width); by default scikit-learn's, of 8 x 8 pixels."""
+    images: str = "x_train"
+    """Name of the images in that file."""
+    sequences: int = Field(1_000, ge=30, le=1_000_000)
+    """Sequences to make."""
+    frames: int = Field(10, ge=2, le=1_000)
+    """Frames in a sequence, those to predict included."""
+    canvas: int = Field(16, ge=8, le=512)
+    """Height and width of a frame."""
+    digits: int = Field(1, ge=1, le=9)
+    """Digits in a sequence."""
+    simulation_seed: int = Field(0, ge=0)
+    """Seed of the movements, apart from the study's."""
 
 
 class SplitConfig(_Section):
-    """Which targets train, which choose, which are looked at once."""
+    """Which targets train, which choose, which are looked at once. What a source calls an official side stays there."""
 
-    method: Literal["groups", "blocks", "stratified"] = "groups"
-    """groups: whole groups on one side; blocks: stretches of neighbouring clips on one side, with a gap between the sides; stratified: single clips, only where clips are independent."""
+    method: Literal["groups", "blocks", "time", "stratified"] = "groups"
+    """groups: whole groups on one side; blocks: stretches of neighbouring clips on one side, with a gap between the sides; time: in each recording first training, then validation, then test; stratified: single clips, only where clips are independent."""
     validation: float = Field(0.2, gt=0, lt=0.9)
     """Share of the training targets held out to compare candidates."""
     test: float = Field(0.2, gt=0, lt=0.9)
@@ -72,24 +191,63 @@ class SplitConfig(_Section):
     """For blocks: stretches that the clips are cut into, each giving its share to every side."""
     gap: int = Field(1, ge=0)
     """For blocks: clips dropped at every border between two sides."""
+    validation_from: int | str | None = None
+    """For time: where validation begins, in place of its share: a row of each recording, or a time stamp as '2013-01-01'."""
+    test_from: int | str | None = None
+    """For time: where the test side begins, likewise."""
+    until: int | str | None = None
+    """For time: where the test side ends; by default with the recording."""
+    test_fold: int | None = Field(None, ge=0)
+    """With data.folds: the fold that is the test side."""
+
+
+Kind: TypeAlias = Literal["classification", "regression", "forecasting", "anomaly", "frames"]
+METRICS: Mapping[str, str] = {
+    "classification": "macro_f1",
+    "regression": "rmse",
+    "forecasting": "mae",
+    "anomaly": "error",
+    "frames": "mse",
+}
+"""The objective where a study names none."""
 
 
 class TaskConfig(_Section):
     """What is predicted."""
 
-    kind: Literal["classification"] = "classification"
-    """classification: the label of the window's last step, or of the clip."""
+    kind: Kind = "classification"
+    """classification: the label of the window's last step, or of the clip; regression: values there; forecasting: the rows that follow; anomaly: whether the last step is unlike the normal data; frames: the frames that follow."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """For classification: whether rare classes weigh more in training."""
+    horizon: int = Field(1, ge=1)
+    """For forecasting and frames: how many steps ahead are predicted."""
+    season: int | None = Field(None, ge=2)
+    """For forecasting: rows in one season, as 24 for hourly data with a daily cycle."""
+    scores: Literal["original", "scaled"] = "original"
+    """For regression and forecasting: whether errors are in the data's own units, or in standard deviations of training."""
+    quantile: float = Field(0.999, gt=0, lt=1)
+    """For anomaly: the threshold is this quantile of the scores of normal validation targets, times the margin."""
+    margin: float = Field(1.0, gt=0)
+    """For anomaly: see quantile."""
+    threshold_by: Literal["all", "recording"] = "all"
+    """For anomaly: one threshold from all recordings, or each recording's own where its validation shows 20 normal targets or more."""
+    errors: Literal["squared", "absolute"] = "squared"
+    """For anomaly: what is averaged over a window's rows and channels into its score; absolute errors let one channel that drifts weigh less."""
+    rule: Literal["window", "covering"] = "window"
+    """For anomaly: a target is called anomalous if the window that ends there is over the threshold, or, looking back, if all windows that show its row are."""
 
 
 class SequenceLengthConfig(_Section):
-    """The range of the hyperparameter sequence_length, in time steps."""
+    """The range of the hyperparameter sequence_length: time steps, or frames, that one window shows."""
 
     low: int | None = Field(None, ge=1)
     """Shortest sequence; by default an eighth of the longest."""
     high: int | None = Field(None, ge=1)
-    """Longest sequence; by default all that the data admit."""
+    """Longest sequence; by default all of a clip, and 96 rows of a longer recording."""
     step: int = Field(1, ge=1)
     """Distance between one length and the next."""
+    max_stride: int = Field(1, ge=1)
+    """Above 1, the distance between two steps of a window is searched too, as frame_stride, up to this; what does not fit into the longest sequence is cut down."""
 
     @model_validator(mode="after")
     def _check_order(self) -> "SequenceLengthConfig":
@@ -104,8 +262,8 @@ class SequenceLengthConfig(_Section):
 class ObjectiveConfig(_Section):
     """The one number that is optimised, measured on validation."""
 
-    metric: str = "macro_f1"
-    """A metric of the task."""
+    metric: str = ""
+    """A metric of the task; by default macro_f1, rmse, mae, error or mse, by the kind of task."""
     direction: Literal["maximize", "minimize"] | None = None
     """Which way is better; by default the metric's own."""
 
@@ -191,12 +349,15 @@ class StudyConfig(_Section):
     name: str = Field(pattern=NAME_PATTERN)
     """The study's name: launching the same name again continues it."""
     space: str = "sensor"
-    """The search space: 'sensor', or 'package.module:Name' of a KerasTuner HyperModel or build(hp) function."""
+    """The search space: 'sensor', 'video', 'seq2seq', or 'package.module:Name' of a KerasTuner HyperModel or build(hp) function."""
     space_arguments: dict[str, JsonValue] = Field(default_factory=dict)
     """Arguments for the constructor of a HyperModel class, beside those that the task gives."""
     seed: int = Field(0, ge=0, le=2**32 - 1)
     """Every trial's seed derives from this and the trial's number."""
-    data: Annotated[MachineData | ArraysData, Field(discriminator="source")] = MachineData()
+    data: Annotated[
+        MachineData | ArraysData | TableData | VideoData | DigitsData,
+        Field(discriminator="source"),
+    ] = MachineData()
     """The data set."""
     split: SplitConfig = SplitConfig()
     task: TaskConfig = TaskConfig()
@@ -210,8 +371,42 @@ class StudyConfig(_Section):
     tracking: TrackingConfig = TrackingConfig()
     storage: StorageConfig = StorageConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_objective(cls, settings: Any) -> Any:
+        """Write the task's own metric where the study names none."""
+        if not isinstance(settings, Mapping):
+            return settings
+        kind = _look_up(settings, "task", "kind") or "classification"
+        named = _look_up(settings, "objective", "metric")
+        if named or kind not in METRICS:
+            return settings
+        objective = settings.get("objective")
+        given = objective if isinstance(objective, Mapping) else {}
+        return {**settings, "objective": {**given, "metric": METRICS[kind]}}
 
-SOURCES: Mapping[str, type[BaseModel]] = {"machine": MachineData, "arrays": ArraysData}
+    @model_validator(mode="after")
+    def _check_stride(self) -> "StudyConfig":
+        if self.task.kind == "anomaly" and self.sequence_length.max_stride > 1:
+            raise ValueError(
+                f"sequence_length.max_stride must be 1 for anomaly: a window is compared with all "
+                f"of its rows. Received: max_stride={self.sequence_length.max_stride}."
+            )
+        return self
+
+
+def _look_up(settings: Mapping[str, Any], section: str, name: str) -> Any:
+    found = settings.get(section)
+    return found.get(name) if isinstance(found, Mapping) else getattr(found, name, None)
+
+
+SOURCES: Mapping[str, type[BaseModel]] = {
+    "machine": MachineData,
+    "arrays": ArraysData,
+    "table": TableData,
+    "video": VideoData,
+    "digits": DigitsData,
+}
 """What ``data.source`` may name."""
 
 
@@ -312,8 +507,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"The study file {str(path)!r} is not TOML: {exc}.") from None
     data = settings.get("data")
-    if isinstance(data, dict) and isinstance(data.get("path"), str):
-        data["path"] = str(path.parent / data["path"])
+    if isinstance(data, dict):
+        for field in PATHS & data.keys():
+            if isinstance(data[field], str):
+                data[field] = str(path.parent / data[field])
     return settings
 
 

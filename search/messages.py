@@ -1,6 +1,6 @@
 """All that passes between the driver and a worker: a handful of frozen values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 from search.config import StudyConfig
 
+Table: TypeAlias = tuple[Sequence[str], Sequence[Sequence[str | int | float]]]
+"""The heads of the columns, and the lines."""
 Scalar: TypeAlias = bool | int | float | str | None
 Parameters: TypeAlias = Mapping[str, Scalar]
 
@@ -228,11 +230,14 @@ class CandidateBuilt:
     Attributes:
         parameters: Every hyperparameter's value, in the space's own units.
         parameter_count: Trainable and other weights, counted as numbers.
+        targets_hash: Hash of the validation targets that it will be scored on: the same for
+            every trial of a study, whatever its sequence length.
         notes: What the space clipped, one sentence each.
     """
 
     parameters: Parameters
     parameter_count: int
+    targets_hash: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -299,9 +304,15 @@ class TrialRefitted:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialScored:
-    """The answer to ``ScoreTrial``: metrics on the test targets, without prefix."""
+    """The answer to ``ScoreTrial``.
+
+    Attributes:
+        metrics: Metrics on the test targets, without prefix.
+        tables: What the metrics do not say, by name: a confusion matrix, errors by step ahead.
+    """
 
     metrics: Mapping[str, float]
+    tables: Mapping[str, Table] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,7 @@
 """The parts that spaces are put together from: each takes a tensor and ``hp``, and returns a tensor."""
 
+import math
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -8,7 +10,13 @@ import keras_tuner
 
 from spaces import shapes
 
-POOLING = {"max": keras.layers.MaxPooling1D, "average": keras.layers.AveragePooling1D}
+CONVOLUTION = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D}
+POOLING = {
+    (1, "max"): keras.layers.MaxPooling1D,
+    (1, "average"): keras.layers.AveragePooling1D,
+    (2, "max"): keras.layers.MaxPooling2D,
+    (2, "average"): keras.layers.AveragePooling2D,
+}
 NORMALIZATION = {
     # Keras's momentum of 0.99 takes hundreds of batches to settle: small data have tens an epoch,
     # and the first epochs, that pruning looks at, would be scored with wrong statistics
@@ -21,52 +29,70 @@ READOUT = {
 }
 
 
-def stack_conv_blocks(
-    tensor: keras.KerasTensor, hp: keras_tuner.HyperParameters
-) -> keras.KerasTensor:
-    """Find local patterns, and shorten the sequence as far as it admits.
+@dataclass(frozen=True, kw_only=True)
+class ConvBlocks:
+    """What a stack of convolution blocks is made of: the answers that a space asked for.
 
-    A block is Conv1D, normalization, activation, pooling, dropout. Convolution and pooling
-    pad, so that no depth is too deep and no step at the end of the sequence is lost.
+    Attributes:
+        filters: Filters of each block, in order.
+        kernel_size: Steps, or pixels along each axis, that one filter sees.
+        normalization: A name of ``NORMALIZATION``, or "none".
+        activation: A name that Keras knows.
+        pooling: "max" or "average".
+        pool_size: Steps, or pixels along each axis, that each block is asked to make one.
+        dropout: Share of the features that is dropped in training.
+    """
+
+    filters: tuple[int, ...]
+    kernel_size: int
+    normalization: str
+    activation: str
+    pooling: str
+    pool_size: int
+    dropout: float
+
+
+def stack_conv_blocks(tensor: keras.KerasTensor, made_of: ConvBlocks) -> keras.KerasTensor:
+    """Find local patterns, and shorten sequences or shrink images as far as they admit.
+
+    A block is convolution, normalization, activation, pooling, dropout. Convolution and pooling
+    pad, so that no depth is too deep and nothing at the end of an axis is lost.
 
     Args:
-        tensor: Sequences of shape (batch, steps, channels).
-        hp: Answers what the blocks are made of.
+        tensor: Sequences of shape (batch, steps, channels) or images of shape
+            (batch, height, width, channels).
+        made_of: What the blocks are made of.
 
     Returns:
-        Features of shape (batch, fewer steps, filters).
+        Features of shape (batch, fewer steps, filters) or (batch, height, width, filters), the
+        images smaller.
     """
-    blocks = hp.Int("conv_blocks", 1, 4, default=3)
-    filters = shapes.grow_filters(
-        hp.Int("filters", 16, 128, sampling="log", default=64),
-        hp.Float("filter_growth", 1.0, 1.5, default=1.0),
-        blocks,
-    )
-    kernel_size = hp.Int("kernel_size", 3, 11, step=2, default=7)
-    normalization = hp.Choice("normalization", ["batch", "layer", "none"], default="batch")
-    activation = hp.Choice("activation", ["relu", "gelu", "elu"], default="relu")
-    pooling = hp.Choice("pooling", ["max", "average"], default="max")
-    asked = hp.Int("pool_size", 1, 4, default=2)
-    dropout = hp.Float("conv_dropout", 0.0, 0.5, default=0.2)
-
-    steps = tensor.shape[1]
-    pool_sizes = shapes.admit_pool_sizes(steps, asked, blocks, shapes.LEAST_STEPS)
-    shapes.warn_if_clipped("pool_size", asked, pool_sizes, steps)
-    for block, (width, pool_size) in enumerate(zip(filters, pool_sizes, strict=True)):
+    lengths, asked, blocks = tensor.shape[1:-1], made_of.pool_size, len(made_of.filters)
+    pool_sizes = shapes.admit_pools(lengths, asked, blocks)
+    for length, admitted in zip(lengths, zip(*pool_sizes, strict=True), strict=True):
+        shapes.warn_if_clipped("pool_size", asked, admitted, length)
+    rank = len(lengths)
+    for block, (width, pool_size) in enumerate(zip(made_of.filters, pool_sizes, strict=True)):
         name = f"conv_{block}"
-        tensor = keras.layers.Conv1D(width, kernel_size, padding="same", name=name)(tensor)
-        if normalization != "none":
-            tensor = NORMALIZATION[normalization](name=f"{name}_normalization")(tensor)
-        tensor = keras.layers.Activation(activation, name=f"{name}_activation")(tensor)
-        if pool_size > 1:
-            pool = POOLING[pooling](pool_size, padding="same", name=f"{name}_pooling")
-            tensor = pool(tensor)
-        tensor = keras.layers.Dropout(dropout, name=f"{name}_dropout")(tensor)
+        convolve = CONVOLUTION[rank](width, made_of.kernel_size, padding="same", name=name)
+        tensor = convolve(tensor)
+        if made_of.normalization != "none":
+            normalize = NORMALIZATION[made_of.normalization]
+            tensor = normalize(name=f"{name}_normalization")(tensor)
+        tensor = keras.layers.Activation(made_of.activation, name=f"{name}_activation")(tensor)
+        if max(pool_size) > 1:
+            pool = POOLING[rank, made_of.pooling]
+            tensor = pool(pool_size, padding="same", name=f"{name}_pooling")(tensor)
+        tensor = keras.layers.Dropout(made_of.dropout, name=f"{name}_dropout")(tensor)
     return tensor
 
 
 def stack_lstm_layers(
-    tensor: keras.KerasTensor, hp: keras_tuner.HyperParameters
+    tensor: keras.KerasTensor,
+    hp: keras_tuner.HyperParameters,
+    *,
+    units: int = 96,
+    dropout: float = 0.2,
 ) -> keras.KerasTensor:
     """Read a sequence in order and summarise it in one vector.
 
@@ -77,14 +103,16 @@ def stack_lstm_layers(
     Args:
         tensor: Features of shape (batch, steps, features).
         hp: Answers how many layers, and of what kind.
+        units: The default of ``lstm_units``.
+        dropout: The default of ``lstm_dropout``.
 
     Returns:
         Vectors of shape (batch, units), twice the units where the layers are bidirectional.
     """
     layers = hp.Int("lstm_layers", 1, 2, default=1)
-    units = hp.Int("lstm_units", 16, 256, sampling="log", default=96)
+    units = hp.Int("lstm_units", 16, 256, sampling="log", default=units)
     bidirectional = hp.Boolean("bidirectional", default=False)
-    dropout = hp.Float("lstm_dropout", 0.0, 0.5, default=0.2)
+    dropout = hp.Float("lstm_dropout", 0.0, 0.5, default=dropout)
     readout = hp.Choice("readout", ["last", "mean", "max"], default="last")
 
     for layer in range(layers):
@@ -106,22 +134,25 @@ def _lstm(units: int, returns_sequences: bool, bidirectional: bool, name: str) -
     return keras.layers.LSTM(units, return_sequences=returns_sequences, name=name)
 
 
-def classify(
-    tensor: keras.KerasTensor, hp: keras_tuner.HyperParameters, classes: int
-) -> keras.KerasTensor:
-    """Turn a vector into the probability of each class.
-
-    Args:
-        tensor: Vectors of shape (batch, features).
-        hp: Answers how much of the vector is dropped in training.
-        classes: How many classes there are.
-
-    Returns:
-        Probabilities of shape (batch, classes).
-    """
-    dropout = hp.Float("head_dropout", 0.0, 0.6, default=0.5)
-    tensor = keras.layers.Dropout(dropout, name="head_dropout")(tensor)
+def classify(tensor: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    """Turn vectors of shape (batch, features) into probabilities of shape (batch, classes)."""
     # float32 under every precision policy: a half-precision softmax loses small probabilities
     return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="classes")(
         tensor
     )
+
+
+def regress(tensor: keras.KerasTensor, output_shape: tuple[int, ...]) -> keras.KerasTensor:
+    """Turn vectors into values of any size.
+
+    Args:
+        tensor: Vectors of shape (batch, features).
+        output_shape: The shape of one prediction.
+
+    Returns:
+        Values of shape (batch, *output_shape), in float32 under every precision policy.
+    """
+    values = keras.layers.Dense(math.prod(output_shape), dtype="float32", name="values")(tensor)
+    if len(output_shape) == 1:
+        return values
+    return keras.layers.Reshape(output_shape, dtype="float32", name="values_by_step")(values)

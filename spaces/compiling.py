@@ -1,4 +1,6 @@
-"""How a candidate is trained: optimizer, learning rate, weight decay and batch size from ``hp``."""
+"""How a candidate is trained: loss, optimizer, learning rate, weight decay, batch size from ``hp``."""
+
+from dataclasses import dataclass
 
 import keras
 import keras_tuner
@@ -8,10 +10,54 @@ OPTIMIZERS = {
     "nadam": keras.optimizers.Nadam,
     "rmsprop": keras.optimizers.RMSprop,
 }
+LOSSES = ("mse", "mae", "huber")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How long a candidate is trained, and on which terms its space starts.
+
+    Attributes:
+        targets: How many targets there are to train on; ``None`` if that is not known.
+        epochs: How many epochs the longest training has; ``None`` if that is not known.
+        batch_sizes: The least, the largest and the default batch size.
+        learning_rate: The default learning rate.
+        weight_decay: The default weight decay.
+    """
+
+    targets: int | None = None
+    epochs: int | None = None
+    batch_sizes: tuple[int, int, int] = (16, 128, 32)
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+
+
+def compile_classifier(
+    model: keras.Model, hp: keras_tuner.HyperParameters, training: Training
+) -> keras.Model:
+    """Compile a model that gives each class a probability, to be taught class numbers."""
+    model.compile(
+        optimizer=ask_optimizer(hp, training),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def compile_regressor(
+    model: keras.Model,
+    hp: keras_tuner.HyperParameters,
+    training: Training,
+    losses: tuple[str, ...] = LOSSES,
+) -> keras.Model:
+    """Compile a model that gives values; of several losses the first is the default."""
+    loss = hp.Choice("loss", list(losses), default=losses[0]) if len(losses) > 1 else losses[0]
+    model.compile(optimizer=ask_optimizer(hp, training), loss=loss)
+    return model
 
 
 def ask_optimizer(
-    hp: keras_tuner.HyperParameters, targets: int | None = None, epochs: int | None = None
+    hp: keras_tuner.HyperParameters, training: Training
 ) -> keras.optimizers.Optimizer:
     """Make the optimizer, and ask for the batch size that it is used with.
 
@@ -25,22 +71,25 @@ def ask_optimizer(
 
     Args:
         hp: Answers the kind of optimizer and its settings.
-        targets: How many targets there are to train on.
-        epochs: How many epochs the longest training has.
+        training: How long the candidate is trained, and the defaults.
 
     Returns:
         An optimizer that is not yet built.
     """
-    batch_size = hp.Int("batch_size", 16, 128, sampling="log", default=32)
+    least, largest, default = training.batch_sizes
+    batch_size = hp.Int("batch_size", least, largest, sampling="log", default=default)
     kind = hp.Choice("optimizer", ["adam", "nadam", "rmsprop"], default="adam")
-    rate = hp.Float("learning_rate", 1e-4, 1e-2, sampling="log", default=2e-3)
+    rate = hp.Float("learning_rate", 1e-4, 1e-2, sampling="log", default=training.learning_rate)
+    targets, epochs = training.targets, training.epochs
     if targets is not None and epochs is not None:
         steps = -(-targets // min(batch_size, targets)) * epochs
         rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
     optimizer = OPTIMIZERS[kind](
         name=kind,  # else Keras counts: adam, adam_1, ... and equal answers differ
         learning_rate=rate,
-        weight_decay=hp.Float("weight_decay", 1e-5, 1e-1, sampling="log", default=1e-3),
+        weight_decay=hp.Float(
+            "weight_decay", 1e-5, 1e-1, sampling="log", default=training.weight_decay
+        ),
         # one exploding gradient ends a recurrent network (Pascanu et al. 2013, arXiv:1211.5063)
         global_clipnorm=1.0,
     )

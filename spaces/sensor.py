@@ -1,49 +1,126 @@
-"""Sensor sequences: Conv1D blocks, then LSTM layers, then a probability for each class."""
+"""Sensor sequences: Conv1D blocks, then LSTM layers, then what the task asks for."""
+
+from dataclasses import dataclass, replace
 
 import keras
 import keras_tuner
+from keras import ops
 
-from spaces import blocks, compiling, shapes
+from spaces import blocks, compiling, detectors, forecasts, requests, shapes
 
-LEAST_CLASSES = 2
+TASKS = ("classification", "regression", "forecasting", "anomaly")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """Where the hyperparameters start that one task needs otherwise than another."""
+
+    conv_blocks: int
+    filters: int
+    kernel_size: int
+    normalization: str
+    conv_dropout: float
+    lstm_units: int
+    head_dropout: float
+    weight_decay: float
+
+
+CLASSIFIER = Defaults(
+    conv_blocks=3,
+    filters=64,
+    kernel_size=7,
+    normalization="batch",
+    conv_dropout=0.2,
+    lstm_units=96,
+    head_dropout=0.5,
+    weight_decay=1e-3,
+)
+# values, unlike classes, follow the level of a window: no normalization, which hides it, and
+# little dropout, which shifts it
+REGRESSOR = Defaults(
+    conv_blocks=1,
+    filters=32,
+    kernel_size=3,
+    normalization="none",
+    conv_dropout=0.1,
+    lstm_units=64,
+    head_dropout=0.2,
+    weight_decay=1e-2,
+)
+DETECTOR = replace(
+    REGRESSOR, conv_blocks=2, kernel_size=7, weight_decay=1e-4, lstm_units=64, head_dropout=0.0
+)
+DEFAULTS = {"classification": CLASSIFIER, "anomaly": DETECTOR}
 
 
 class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publishes no types
     """All CNN-LSTMs for windows of a sensor stream.
 
     Every hyperparameter is asked for in every trial, in one domain whatever the input: a
-    sampler can model all of them jointly.
+    sampler can model all of them jointly. Which ones there are depends on the task.
 
     Attributes:
         input_shape: One window's shape: (steps, channels).
-        classes: How many classes there are.
-        targets: How many targets there are to train on; ``None`` if that is not known.
-        epochs: How many epochs the longest training has; ``None`` if that is not known.
+        output_shape: One prediction's shape: (classes,) for classification, (variables,) for
+            regression, (horizon, variables) for forecasting, the window's own for anomaly.
+        task: One of ``TASKS``.
+        target_channels: The input channel that shows each variable's past, of shape (variables,);
+            empty if the input does not show it. Only forecasting reads it.
+        season: Time steps of a season; ``None`` if there is none. Only forecasting reads it.
+        detector: What learns the normal, an element of ``detectors.DETECTORS``: fixed, because
+            the errors of one are not to be compared with the other's. Only anomaly reads it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what the training loop knows, by name
         self,
-        input_shape: tuple[int, int],
-        classes: int,
+        input_shape: shapes.Lengths,
+        output_shape: shapes.Lengths,
+        task: requests.Task = "classification",
+        *,
+        target_channels: shapes.Lengths = (),
+        season: int | None = None,
+        detector: str = "autoencoder",
         targets: int | None = None,
         epochs: int | None = None,
     ):
         """Check the sizes.
 
+        Args:
+            input_shape: See the attribute.
+            output_shape: See the attribute.
+            task: See the attribute.
+            target_channels: See the attribute.
+            season: See the attribute.
+            detector: See the attribute.
+            targets: How many targets there are to train on; ``None`` if that is not known.
+            epochs: How many epochs the longest training has; ``None`` if that is not known.
+
         Raises:
-            ValueError: If a size is too small.
+            ValueError: If the task is another space's, or a size does not fit it.
         """
         super().__init__()
-        if min(input_shape) < 1:
+        requests.check_task("Sensor", task, TASKS, "For frames write the space 'seq2seq'.")
+        requests.check_windows(input_shape)
+        requests.check_outputs(task, input_shape, output_shape)
+        if task == "forecasting":
+            requests.check_past(input_shape, output_shape, target_channels)
+        if season is not None and season < 1:
+            raise ValueError(f"season must be at least 1, in steps. Received: {season=}.")
+        if detector not in detectors.DETECTORS:
             raise ValueError(
-                f"input_shape must be at least (1, 1): steps, channels. Received: {input_shape=}."
+                f"detector must be one of {', '.join(map(repr, detectors.DETECTORS))}. "
+                f"Received: {detector=}."
             )
-        if classes < LEAST_CLASSES:
-            raise ValueError(f"classes must be at least {LEAST_CLASSES}. Received: {classes=}.")
         self.input_shape = input_shape
-        self.classes = classes
-        self.targets = targets
-        self.epochs = epochs
+        self.output_shape = output_shape
+        self.task = task
+        self.target_channels = target_channels
+        self.season = season
+        self.detector = detector
+        self._defaults = DEFAULTS.get(task, REGRESSOR)
+        self._training = compiling.Training(
+            targets=targets, epochs=epochs, weight_decay=self._defaults.weight_decay
+        )
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Build and compile one candidate.
@@ -52,24 +129,99 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
             hp: Answers what the candidate is made of.
 
         Returns:
-            A compiled model from (batch, steps, channels) to (batch, classes).
+            A compiled model from (batch, steps, channels) to (batch, *output_shape); for anomaly
+            also to (batch, 1, channels), the window's last row.
         """
         inputs = keras.Input(self.input_shape, name="window")
-        tensor = blocks.stack_conv_blocks(inputs, hp)
-        tensor = blocks.stack_lstm_layers(tensor, hp)
-        model = keras.Model(inputs, blocks.classify(tensor, hp, self.classes), name="sensor")
-        model.compile(
-            optimizer=compiling.ask_optimizer(hp, self.targets, self.epochs),
-            loss="sparse_categorical_crossentropy",
-            metrics=["accuracy"],
-        )
-        return model
+        if self.task == "classification":
+            outputs = blocks.classify(self._drop(self._encode(inputs, hp), hp), *self.output_shape)
+            model = keras.Model(inputs, outputs, name="sensor")
+            return compiling.compile_classifier(model, hp, self._training)
+        losses: tuple[str, ...] = compiling.LOSSES
+        if self.task == "regression":
+            outputs = blocks.regress(self._drop(self._encode(inputs, hp), hp), self.output_shape)
+        elif self.task == "forecasting":
+            outputs = self._forecast(inputs, hp)
+        else:
+            outputs = self._detect(inputs, hp)
+            losses = ("mse",)
+        model = keras.Model(inputs, outputs, name="sensor")
+        return compiling.compile_regressor(model, hp, self._training, losses)
+
+    def _encode(
+        self, tensor: keras.KerasTensor, hp: keras_tuner.HyperParameters
+    ) -> keras.KerasTensor:
+        """Summarise sequences of shape (batch, steps, channels) in one vector each."""
+        tensor = blocks.stack_conv_blocks(tensor, ask_conv_blocks(hp, self._defaults))
+        return blocks.stack_lstm_layers(tensor, hp, units=self._defaults.lstm_units)
+
+    def _drop(
+        self, tensor: keras.KerasTensor, hp: keras_tuner.HyperParameters
+    ) -> keras.KerasTensor:
+        dropout = hp.Float("head_dropout", 0.0, 0.6, default=self._defaults.head_dropout)
+        return keras.layers.Dropout(dropout, name="head_dropout")(tensor)
+
+    def _detect(
+        self, inputs: keras.KerasTensor, hp: keras_tuner.HyperParameters
+    ) -> keras.KerasTensor:
+        """Say what normal windows of shape (batch, steps, channels) look like, or their last rows."""
+        if self.detector == "autoencoder":
+            made_of = ask_conv_blocks(hp, self._defaults, least_pool_size=2)
+            tensor = blocks.stack_conv_blocks(inputs, made_of)
+            return detectors.draw_again(tensor, hp, made_of, self.input_shape)
+        tensor = self._drop(self._encode(detectors.hide_last_row(inputs), hp), hp)
+        tensor = keras.layers.RepeatVector(1, name="the_last_row")(tensor)
+        return detectors.read_rows(tensor, self.input_shape[1])
+
+    def _forecast(
+        self, inputs: keras.KerasTensor, hp: keras_tuner.HyperParameters
+    ) -> keras.KerasTensor:
+        """Forecast from windows of shape (batch, steps, channels) (batch, horizon, variables)."""
+        steps, horizon, known = self.input_shape[0], self.output_shape[0], self.target_channels
+        predicts = forecasts.ask_predicts(hp, steps, self.season, bool(known))
+        centered = bool(known) and hp.Boolean("center_windows", default=True)
+        tensor = inputs
+        if centered:
+            mean = ops.mean(inputs, axis=1, keepdims=True)
+            tensor = keras.layers.Subtract(name="centered", dtype="float32")([inputs, mean])
+        tensor = self._drop(self._encode(tensor, hp), hp)
+        tensor = blocks.regress(tensor, self.output_shape)
+        if predicts != "value":
+            rows = forecasts.past_rows(predicts, steps, horizon, self.season)
+            past = forecasts.past_values(inputs, rows, known)
+        elif centered:
+            past = forecasts.past_values(mean, [0] * horizon, known)
+        else:
+            return tensor
+        return keras.layers.Add(name="forecast", dtype="float32")([tensor, past])
+
+
+def ask_conv_blocks(
+    hp: keras_tuner.HyperParameters, defaults: Defaults, least_pool_size: int = 1
+) -> blocks.ConvBlocks:
+    """Ask what the convolution blocks are made of."""
+    number = hp.Int("conv_blocks", 1, 4, default=defaults.conv_blocks)
+    return blocks.ConvBlocks(
+        filters=shapes.grow_filters(
+            hp.Int("filters", 16, 128, sampling="log", default=defaults.filters),
+            hp.Float("filter_growth", 1.0, 1.5, default=1.0),
+            number,
+        ),
+        kernel_size=hp.Int("kernel_size", 3, 11, step=2, default=defaults.kernel_size),
+        normalization=hp.Choice(
+            "normalization", ["batch", "layer", "none"], default=defaults.normalization
+        ),
+        activation=hp.Choice("activation", ["relu", "gelu", "elu"], default="relu"),
+        pooling=hp.Choice("pooling", ["max", "average"], default="max"),
+        pool_size=hp.Int("pool_size", least_pool_size, 4, default=2),
+        dropout=hp.Float("conv_dropout", 0.0, 0.5, default=defaults.conv_dropout),
+    )
 
 
 def layer_shapes(
-    input_shape: tuple[int, int], classes: int, answers: shapes.Answers
+    input_shape: shapes.Lengths, classes: int, answers: shapes.Answers
 ) -> list[shapes.LayerShape]:
-    """Work out the layers of a candidate without building it.
+    """Work out the layers of a classifier without building it.
 
     Args:
         input_shape: One window's shape: (steps, channels).
@@ -79,7 +231,7 @@ def layer_shapes(
     Returns:
         Name and output shape, without the batch axis, of each layer in order.
     """
-    conv = shapes.conv_stack_shapes(input_shape[0], answers)
+    conv = shapes.conv_stack_shapes(input_shape[:1], answers)
     _, (steps, _) = conv[-1]
     lstm = shapes.lstm_stack_shapes(steps, answers)
     summary = lstm[-1][1]

@@ -1,12 +1,17 @@
 """Shape arithmetic: what an input admits and how large every layer's output is, before building."""
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 Answers: TypeAlias = Mapping[str, Any]
 LayerShape: TypeAlias = tuple[str, tuple[int, ...]]
+Lengths: TypeAlias = tuple[int, ...]
 LEAST_STEPS = 2  # over a single step an LSTM is a dense layer: it has nothing to remember
+LEAST_RESOLUTION = 8  # pixels along an axis that lowering the resolution must leave
+CODE_CELLS = 8  # along an axis, where a frame's code says where to draw
+SUMMARY_CELLS = 3  # along an axis, where a frame's summary says in which part of it something is
 
 
 class ShapeClipped(UserWarning):
@@ -48,6 +53,24 @@ def admit_pool_sizes(length: int, pool_size: int, blocks: int, least: int) -> tu
     return tuple(admitted)
 
 
+def admit_pools(
+    lengths: Lengths, pool_size: int, blocks: int, least: int = LEAST_STEPS
+) -> tuple[Lengths, ...]:
+    """Cut the pooling of a stack of blocks down to what every axis of the input admits.
+
+    Args:
+        lengths: Steps, or pixels along each axis, of the input, of shape (axes,).
+        pool_size: Steps or pixels that each block is asked to pool into one along every axis.
+        blocks: How many blocks pool one after the other.
+        least: The length that every axis keeps.
+
+    Returns:
+        The pool size of each block along each axis, of shape (blocks, axes).
+    """
+    by_axis = (admit_pool_sizes(length, pool_size, blocks, least) for length in lengths)
+    return tuple(zip(*by_axis, strict=True))
+
+
 def warn_if_clipped(name: str, asked: int, admitted: tuple[int, ...], length: int) -> None:
     """Say by a ``ShapeClipped`` warning what an input does not admit.
 
@@ -67,6 +90,40 @@ def warn_if_clipped(name: str, asked: int, admitted: tuple[int, ...], length: in
         )
 
 
+def warn_replaced(name: str, asked: str, used: str, why: str) -> None:
+    """Say by a ``ShapeClipped`` warning that a choice has no meaning for an input.
+
+    Args:
+        name: The hyperparameter's name.
+        asked: Its value.
+        used: The value whose model was built.
+        why: The reason.
+    """
+    warnings.warn(f"{name}={asked!r} became {used!r}: {why}.", ShapeClipped, stacklevel=3)
+
+
+def check_reshape(image: Lengths, target_shape: tuple[int, int]) -> None:
+    """Check that an image's features, flattened, can be cut into the steps that an LSTM reads.
+
+    Args:
+        image: Shape (height, width, filters) of the features.
+        target_shape: Steps, and numbers in each, that are to be made of them.
+
+    Raises:
+        ValueError: If there are more or fewer numbers than that; it says why and what to do.
+    """
+    held, (steps, features) = math.prod(image), target_shape
+    if held != steps * features:
+        sizes = " x ".join(map(str, image))
+        raise ValueError(
+            f"target_shape must hold as many numbers as the image: {sizes} = {held:,} numbers "
+            f"cannot be cut into {steps} steps of {features:,} (= {steps * features:,}). "
+            f"Received: {target_shape=}. Time must be an axis of the input, not cut out of an "
+            f"image: give clips of shape ({steps}, height, width, channels), for example "
+            f"({steps}, 100, 100, 3)."
+        )
+
+
 def grow_filters(filters: int, growth: float, blocks: int) -> tuple[int, ...]:
     """Work out how many filters each block has.
 
@@ -81,31 +138,85 @@ def grow_filters(filters: int, growth: float, blocks: int) -> tuple[int, ...]:
     return tuple(round(filters * growth**block) for block in range(blocks))
 
 
-def conv_stack_shapes(steps: int, answers: Answers) -> list[LayerShape]:
+def conv_stack_shapes(lengths: Lengths, answers: Answers) -> list[LayerShape]:
     """Work out what ``blocks.stack_conv_blocks`` builds.
 
     Args:
-        steps: Time steps of the input, at least 1.
+        lengths: Steps, or pixels along each axis, of the input, each at least 1.
         answers: Every hyperparameter's value by name.
 
     Returns:
-        Name and output shape (steps, filters) of each layer, in order.
+        Name and output shape (*lengths, filters) of each layer, in order.
     """
     blocks = answers["conv_blocks"]
-    pool_sizes = admit_pool_sizes(steps, answers["pool_size"], blocks, LEAST_STEPS)
+    pool_sizes = admit_pools(lengths, answers["pool_size"], blocks)
     filters = grow_filters(answers["filters"], answers["filter_growth"], blocks)
     shapes: list[LayerShape] = []
-    for block in range(blocks):
-        before = (steps, filters[block])
-        steps = pool_length(steps, pool_sizes[block])
+    for block, pool_size in enumerate(pool_sizes):
+        before = (*lengths, filters[block])
+        lengths = tuple(map(pool_length, lengths, pool_size))
+        after = (*lengths, filters[block])
         shapes.append((f"conv_{block}", before))
         if answers["normalization"] != "none":
             shapes.append((f"conv_{block}_normalization", before))
         shapes.append((f"conv_{block}_activation", before))
-        if pool_sizes[block] > 1:
-            shapes.append((f"conv_{block}_pooling", (steps, filters[block])))
-        shapes.append((f"conv_{block}_dropout", (steps, filters[block])))
+        if max(pool_size) > 1:
+            shapes.append((f"conv_{block}_pooling", after))
+        shapes.append((f"conv_{block}_dropout", after))
     return shapes
+
+
+def grid_shapes(features: Lengths, cells: int) -> list[LayerShape]:
+    """Work out what ``frames.pool_to_grid`` builds.
+
+    Args:
+        features: Shape (height, width, filters) of a frame's features.
+        cells: How many cells an axis is divided into at most.
+
+    Returns:
+        Name and output shape of each layer, in order.
+    """
+    *lengths, filters = features
+    grid = tuple(pool_length(length, pool_length(length, cells)) for length in lengths)
+    flat = ("frame_summary", (math.prod(grid) * filters,))
+    return [flat] if max(lengths) <= cells else [("grid", (*grid, filters)), flat]
+
+
+def canvas_shape(size: Lengths, filters: Lengths) -> tuple[int, int, int]:
+    """Work out what transposed convolutions start from.
+
+    Args:
+        size: Height and width of the frame to draw.
+        filters: Filters of each transposed convolution, which doubles the size.
+
+    Returns:
+        Height, width and filters of the first feature map; drawn, it covers the frame.
+    """
+    height, width = (pool_length(length, 2 ** len(filters)) for length in size)
+    return height, width, filters[0]
+
+
+def drawing_shapes(size: Lengths, filters: Lengths) -> list[LayerShape]:
+    """Work out what ``drawing.draw_features`` builds.
+
+    Args:
+        size: Height and width of the frame to draw.
+        filters: Filters of each transposed convolution, which doubles the size.
+
+    Returns:
+        Name and output shape of each layer, in order.
+    """
+    height, width, _ = canvas = canvas_shape(size, filters)
+    flat = (math.prod(canvas),)
+    shapes: list[LayerShape] = [
+        ("canvas", flat),
+        ("canvas_activation", flat),
+        ("canvas_map", canvas),
+    ]
+    for block, number in enumerate(filters):
+        height, width = 2 * height, 2 * width
+        shapes.append((f"drawing_{block}", (height, width, number)))
+    return [*shapes, ("drawing", (*size, filters[-1]))]
 
 
 def lstm_stack_shapes(steps: int, answers: Answers) -> list[LayerShape]:

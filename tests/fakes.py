@@ -233,5 +233,8 @@ class QuietView(PlainView):
     def say(self, text: str) -> None:
         self.said.append(text)
 
+    def show_reading(self, what: str, done: int, total: int) -> None:
+        self.said.append(f"{what}: {done}/{total}")
+
     def show(self, status: StudyStatus) -> None:
         self.statuses.append(status)

@@ -1,14 +1,17 @@
-"""The proof that no raw row stands on two sides, by row number and by content."""
+"""The proof that no raw row stands on two sides: by number, content, group and scaling."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from sklearn.preprocessing import StandardScaler
 
-from search.data.recordings import Recordings
+from search.data.recordings import Recordings, Targets
+from search.data.scaling import Scaling
 from search.data.sequences import SIDES, Array, Side
-from search.data.splits import Sides, check_sides
+from search.data.splits import Sides
+from search.data.targets import any_within
 from search.errors import DataError
 
 EVIDENCE = 3
@@ -25,8 +28,11 @@ GIVES_WAY: Mapping[Side, tuple[Side, ...]] = {
     "validation": ("test",),
 }
 """Which side loses a target that shares rows, and to which; the test side never does."""
-HASHED_ROWS = 4096
-"""Rows that are hashed at once, to bound memory."""
+HASHED_NUMBERS = 2**22
+"""Numbers that are hashed at once, to bound memory."""
+SCALING_TOLERANCE = 1e-3
+"""How far, in training standard deviations, a scaler may be from what the audit works out."""
+GROUPS_NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,39 +51,128 @@ class _Marks:
 
 
 def audit_sides(
-    recordings: Recordings, sides: Sides, method: Literal["groups", "blocks", "stratified"]
+    recordings: Recordings,
+    targets: Targets,
+    sides: Sides,
+    method: Literal["groups", "blocks", "time", "stratified"],
 ) -> tuple[dict[Side, Array], str]:
     """Prove that no raw row stands on two sides, through windows of the longest length too.
 
-    Rows are compared by number and by content: overlapping clips that were copied into a file
-    share runs of consecutive equal rows. A run counts only where its changes from row to row are
-    too rare to be equal by chance, so an idle sensor, padding, a counter or coarse readings give
-    no false alarm; a few rows tell of exact sensors, many of coarse ones.
+    A target holds the rows of its longest window and those that it predicts. Rows are compared by
+    number and by content: overlapping clips that were copied into a file share runs of
+    consecutive equal rows. A run counts only where its changes from row to row are too rare to be
+    equal by chance, so an idle sensor, padding, a counter or coarse readings give no false alarm;
+    a few rows tell of exact sensors, many of coarse ones. Groups are compared too, unless
+    recordings are split by time, where each of them stands on all sides.
 
     Args:
-        recordings: The raw rows and all targets.
+        recordings: The raw rows.
+        targets: All targets.
         sides: For each side the numbers of its targets.
-        method: How they were split. After groups and blocks a training target that shares rows
-            is dropped, then such a validation target; after stratified nothing is.
+        method: How they were split. After stratified nothing is dropped; after every other a
+            training target that shares rows is dropped, then such a validation target.
 
     Returns:
         The sides without the dropped targets, and what was compared and found.
 
     Raises:
         DataError: If rows are shared after stratified, if most of a side would be dropped, or
-            if ``check_sides`` refuses what is left.
+            if a group stands on two sides.
     """
-    marks = _mark_runs(recordings.rows, recordings.longest)
+    room = _Room(recordings, targets)
+    marks = _mark_runs(recordings, targets.longest + targets.horizon)
     kept: dict[Side, Array] = dict(sides)
     for side, others in GIVES_WAY.items():
-        shared = _find_shared(recordings, kept, side, others, marks)
+        shared = _find_shared(room, kept, side, others, marks)
         if method == "stratified" and shared.any():
             raise _leak(sides, side, int(shared.sum()), "single targets cannot be kept apart")
-        if shared.mean() > LARGEST_PURGE:
+        if len(shared) and shared.mean() > LARGEST_PURGE:
             raise _leak(sides, side, int(shared.sum()), "dropping them would leave too few")
         kept[side] = kept[side][~shared]
-    check_sides(recordings, kept)
-    return kept, _report(sides, kept, recordings, marks)
+    if method != "time":
+        _check_groups(recordings, targets, kept)
+    return kept, _report(room, sides, kept, marks)
+
+
+def audit_scaling(
+    recordings: Recordings, targets: Targets, training: Array, scaling: Scaling
+) -> None:
+    """Prove that what rows are scaled by rests on training rows alone.
+
+    Means and spreads are worked out once more, in another way than the scaler's.
+
+    Args:
+        recordings: The raw rows.
+        targets: All targets.
+        training: The numbers of the training targets.
+        scaling: What every row is scaled by.
+
+    Raises:
+        DataError: If it is not what the training rows give.
+    """
+    if scaling.range_only:
+        return
+    seen = _Room(recordings, targets).cover(training, 0, ahead=False)
+    for place, low, high in scaling.parts(recordings):
+        rows = _flatten(recordings.rows[low:high][seen[low:high]])
+        if not len(rows):
+            continue
+        mean, spread = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+        spread = np.where(spread > 0, spread, 1)
+        off = np.abs(scaling.mean[place] - mean) / spread
+        ratio = np.abs(scaling.scale[place] / spread - 1)
+        worst = float(np.maximum(off, np.where(scaling.scale[place] == 1, 0, ratio)).max())
+        if not worst <= SCALING_TOLERANCE:
+            raise DataError(
+                f"The scaler must be fitted on training rows alone. Received: a mean or spread "
+                f"that is {worst:.3g} standard deviations from that of the {len(rows):,} "
+                f"training rows."
+            )
+
+
+def _flatten(rows: Array) -> Array:
+    return rows.reshape(-1, rows.shape[-1])
+
+
+def _check_groups(recordings: Recordings, targets: Targets, sides: Sides) -> None:
+    """Refuse a group (a subject, an engine, a source video) that stands on two sides."""
+    if recordings.groups is None:
+        return
+    numbers = {side: recordings.groups[targets.recordings[sides[side]]] for side in SIDES}
+    for side, others in GIVES_WAY.items():
+        for other in others:
+            shared = np.intersect1d(numbers[side], numbers[other])
+            shared = shared[shared >= 0]
+            if len(shared):
+                where = np.flatnonzero(np.isin(recordings.groups, shared))[:GROUPS_NAMED]
+                names = ", ".join(repr(recordings.names[number]) for number in where)
+                raise DataError(
+                    f"No group may stand on two sides. Received: {len(shared)} groups with "
+                    f"{side} and {other} targets, among them the recordings {names}. Write "
+                    f"split.method='groups', or 'time' where each recording is cut by time."
+                )
+
+
+class _Room:
+    """Which raw rows targets hold."""
+
+    def __init__(self, recordings: Recordings, targets: Targets) -> None:
+        self.rows = len(recordings.rows)
+        self.targets = targets
+
+    def span(self, chosen: Array) -> tuple[Array, Array]:
+        """Return the first row of each target, and the row after its last one."""
+        ends = self.targets.ends[chosen]
+        return ends + 1 - self.targets.longest, ends + 1 + self.targets.horizon
+
+    def cover(self, chosen: Array, short: int, *, ahead: bool = True) -> Array:
+        """Mark the rows of some targets, leaving out the last ``short`` rows of each."""
+        lows, highs = self.span(chosen)
+        highs = highs - short - (0 if ahead else self.targets.horizon)
+        edges = np.zeros(self.rows + 1, dtype=np.int64)
+        np.add.at(edges, lows, 1)
+        np.add.at(edges, np.maximum(highs, lows), -1)
+        return np.asarray(np.cumsum(edges)[:-1] > 0)
 
 
 def _leak(sides: Sides, side: Side, count: int, why: str) -> DataError:
@@ -85,12 +180,12 @@ def _leak(sides: Sides, side: Side, count: int, why: str) -> DataError:
         f"No raw row may stand on two sides: {why}. Received: {count} of {len(sides[side])} {side} "
         f"targets share rows with {' or '.join(GIVES_WAY[side])}. Write split.method='blocks' with "
         f"the clips in time order and split.gap=1 or more, or name data.groups and write "
-        f"split.method='groups'."
+        f"split.method='groups', or 'time' for long recordings."
     )
 
 
-def _report(sides: Sides, kept: Sides, recordings: Recordings, marks: _Marks) -> str:
-    rows = [np.count_nonzero(_cover(recordings, kept[side], 0)) for side in SIDES]
+def _report(room: _Room, sides: Sides, kept: Sides, marks: _Marks) -> str:
+    rows = [np.count_nonzero(room.cover(kept[side], 0)) for side in SIDES]
     counts = ", ".join(f"{number:,} {side}" for number, side in zip(rows, SIDES, strict=True))
     content = f"by content in runs of {marks.run}"
     if not marks.telling.any():
@@ -107,46 +202,35 @@ def _report(sides: Sides, kept: Sides, recordings: Recordings, marks: _Marks) ->
 
 
 def _find_shared(
-    recordings: Recordings, sides: Sides, side: Side, others: tuple[Side, ...], marks: _Marks
+    room: _Room, sides: Sides, side: Side, others: tuple[Side, ...], marks: _Marks
 ) -> Array:
     """Say which targets of one side share a row or a run with other sides, of shape (targets,)."""
-    targets = np.concatenate([sides[other] for other in others])
-    rows = _cover(recordings, targets, 0)
-    starts = _cover(recordings, targets, marks.run - 1)[: len(marks.hashes)]
+    held = np.concatenate([sides[other] for other in others])
+    rows = room.cover(held, 0)
+    starts = room.cover(held, marks.run - 1)[: len(marks.hashes)]
     known = np.unique(marks.hashes[starts & marks.telling])
     runs = marks.telling & np.isin(marks.hashes, known)
-    ends, length = recordings.ends[sides[side]], recordings.longest
-    by_number = _any_within(rows, ends + 1 - length, ends + 1)
-    by_content = _any_within(runs, ends + 1 - length, ends + 2 - marks.run)
+    lows, highs = room.span(sides[side])
+    by_number = any_within(rows, lows, highs)
+    by_content = any_within(runs, lows, np.maximum(highs + 1 - marks.run, lows))
     return np.asarray(by_number | by_content)
 
 
-def _cover(recordings: Recordings, targets: Array, short: int) -> Array:
-    """Mark the rows of the targets' longest windows, leaving out the last rows of each."""
-    ends = recordings.ends[targets]
-    edges = np.zeros(len(recordings.rows) + 1, dtype=np.int64)
-    np.add.at(edges, ends + 1 - recordings.longest, 1)
-    np.add.at(edges, ends + 1 - short, -1)
-    return np.asarray(np.cumsum(edges)[:-1] > 0)
-
-
-def _any_within(flags: Array, lows: Array, highs: Array) -> Array:
-    """Say for each range of rows from ``lows`` up to ``highs`` whether a flag is set in it."""
-    sums = np.concatenate([[0], np.cumsum(flags)])
-    return np.asarray(sums[highs] > sums[lows])
-
-
-def _mark_runs(rows: Array, longest: int) -> _Marks:
-    """Hash every run of consecutive rows, and find the telling ones."""
-    flat = rows.reshape(len(rows), -1)
-    hashes, changes = _hash_rows(flat), _hash_changes(flat, rows.shape[-1])
-    bits = np.where(changes == 0, 0, _surprise(changes))
+def _mark_runs(recordings: Recordings, longest: int) -> _Marks:
+    """Hash every run of consecutive rows of a recording, and find the telling ones."""
+    rows = recordings.rows
+    hashes, changes = _hash_rows(rows.reshape(len(rows), -1)), _hash_changes(rows)
+    bits = np.where(changes == 0, 0, _surprise(changes)) if len(changes) else np.zeros(0)
     wanted = EVIDENCE * np.log2(len(rows))
     usual = bits[bits > 0].mean() if bits.any() else 1.0
     run = min(longest, 1 + int(np.ceil(SLACK * wanted / usual)))
     sums = np.concatenate([[0], np.cumsum(bits)])
     told = sums[run - 1 :] - sums[: len(sums) - run + 1]
     telling = told + _surprise(hashes)[: len(told)] >= wanted
+    # a run that begins in one recording and ends in the next is nobody's
+    starts = np.arange(len(told))
+    whole = np.searchsorted(recordings.starts, starts, side="right")
+    telling &= recordings.starts[whole] >= starts + run
     return _Marks(run=run, hashes=_hash_runs(hashes, run), telling=telling)
 
 
@@ -156,25 +240,38 @@ def _surprise(hashes: Array) -> Array:
     return np.asarray(np.log2(len(hashes) / counts)[places])
 
 
-def _hash_changes(rows: Array, channels: int) -> Array:
+def _hash_changes(rows: Array) -> Array:
     """Hash the change from each row to the next, past rounding.
 
     Args:
-        rows: Rows of shape (rows, numbers), the channel last in the numbers' order.
-        channels: How many channels.
+        rows: Rows of shape (rows, ..., channels).
 
     Returns:
         Hashes of shape (rows - 1,), 0 where nothing changes.
     """
-    spread = rows.reshape(-1, channels).std(axis=0, dtype=np.float64)
-    steps = np.tile(np.where(spread > 0, spread, 1) * FINENESS, rows.shape[1] // channels)
-    weights = _weights(rows.shape[1])
+    numbers = int(np.prod(rows.shape[1:]))
+    spread = _spread(rows)
+    steps = np.tile(np.where(spread > 0, spread, 1) * FINENESS, numbers // rows.shape[-1])
+    weights, size = _weights(numbers), _chunk(rows)
     hashes = np.zeros(len(rows) - 1, dtype=np.uint64)
-    for low in range(0, len(hashes), HASHED_ROWS):
-        changes = np.diff(rows[low : low + HASHED_ROWS + 1], axis=0) / steps
-        whole = np.round(changes).astype(np.int64).view(np.uint64)
-        hashes[low : low + HASHED_ROWS] = (whole * weights).sum(axis=1, dtype=np.uint64)
+    for low in range(0, len(hashes), size):
+        part = rows[low : low + size + 1].reshape(-1, numbers).astype(np.float32)
+        whole = np.round(np.diff(part, axis=0) / steps).astype(np.int64).view(np.uint64)
+        hashes[low : low + size] = (whole * weights).sum(axis=1, dtype=np.uint64)
     return hashes
+
+
+def _spread(rows: Array) -> Array:
+    """Work out each channel's standard deviation, of shape (channels,)."""
+    scaler, size = StandardScaler(), _chunk(rows)
+    for low in range(0, len(rows), size):
+        scaler.partial_fit(_flatten(rows[low : low + size]).astype(np.float64))
+    return np.asarray(np.sqrt(scaler.var_))
+
+
+def _chunk(rows: Array) -> int:
+    """Count the rows that are read at once."""
+    return max(1, HASHED_NUMBERS // int(np.prod(rows.shape[1:])))
 
 
 def _weights(count: int) -> Array:
@@ -184,13 +281,12 @@ def _weights(count: int) -> Array:
 
 def _hash_rows(rows: Array) -> Array:
     """Hash rows of shape (rows, numbers) by a random weighted sum of their bits, modulo 2**64."""
-    weights = _weights(rows.shape[1])
-    bits = np.ascontiguousarray(rows, dtype=np.float32).view(np.uint32)
-    sums = [
-        (bits[low : low + HASHED_ROWS] * weights).sum(axis=1, dtype=np.uint64)
-        for low in range(0, len(bits), HASHED_ROWS)
-    ]
-    return _mix(np.concatenate(sums))
+    weights, size = _weights(rows.shape[1]), _chunk(rows)
+    parts = (
+        np.ascontiguousarray(rows[low : low + size], dtype=np.float32).view(np.uint32)
+        for low in range(0, len(rows), size)
+    )
+    return _mix(np.concatenate([(part * weights).sum(axis=1, dtype=np.uint64) for part in parts]))
 
 
 def _mix(hashes: Array) -> Array:

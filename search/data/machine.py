@@ -20,16 +20,19 @@ two values, summed over time, tells the faults apart, and in the noise it takes 
 that is why the sequence length matters.
 """
 
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from search.config import MachineData
+from search.config import Kind, MachineData, TaskConfig
 from search.data.recordings import Recordings
 from search.data.sequences import Array
+from search.errors import ConfigError
 
 CHANNELS = ("load", "flow", "pressure", "temperature", "current")
 CLASSES = ("normal", "late_flow", "slow_hunting", "reversed_cooling", "lost_current")
+EVERY_CHANNEL = tuple(range(len(CHANNELS)))
+OFFERED: tuple[Kind, ...] = ("classification", "anomaly", "forecasting")
 NORMAL_SHARE = 1 / 3
 """Share of normal episodes; the faults share the others equally."""
 HISTORY = 100
@@ -52,38 +55,69 @@ GAIN_SPREAD, OFFSET_SPREAD = 0.15, 0.5
 """Standard deviations of a machine's log gains and of its offsets."""
 
 
-def load_machine(config: MachineData) -> Recordings:
+def load_machine(config: MachineData, task: TaskConfig) -> Recordings:
     """Simulate the machines.
+
+    A class or flag is known from an episode's ``HISTORY``-th step on; before, the truth is -1,
+    and no target is placed there.
 
     Args:
         config: How many machines, how long, how often a target, and the seed.
+        task: What is predicted: the class, whether there is a fault, or all sensors.
 
     Returns:
         One recording and one group a machine; the same seed gives the same bytes.
+
+    Raises:
+        ConfigError: If these data hold no truth for the kind of task.
     """
+    if task.kind not in OFFERED:
+        raise ConfigError(
+            f"task.kind must be one that data.source='machine' offers: {', '.join(OFFERED)}. "
+            f"Received: kind={task.kind!r}."
+        )
     rng = np.random.default_rng(config.simulation_seed)
     edges = np.linspace(0, config.rows, max(1, config.rows // EPISODE) + 1).astype(int)
     faults = _draw_faults(rng, config.machines, len(edges) - 1)
     states = np.repeat(faults, np.diff(edges), axis=1)
-    rows = _measure(rng, _simulate(rng, states, edges))
-    targets = np.concatenate(
-        [np.arange(low + HISTORY - 1, high, config.stride) for low, high in pairwise(edges)]
-    )
-    ends = np.arange(config.machines)[:, None] * config.rows + targets
+    rows = _measure(rng, _simulate(rng, states, edges)).reshape(-1, len(CHANNELS))
+    truths: dict[str, Any] = {
+        "truths": rows.copy(),
+        "variables": CHANNELS,
+        "target_channels": EVERY_CHANNEL,
+    }
+    if task.kind != "forecasting":
+        truths = _judge(states, edges, flags=task.kind == "anomaly")
     return Recordings(
         description=(
             f"Simulated, not measured: {config.machines} machines of {config.rows} steps with "
             f"{len(CHANNELS)} sensors and {len(CLASSES) - 1} kinds of fault."
         ),
-        rows=rows.reshape(-1, len(CHANNELS)),
-        ends=ends.ravel(),
-        labels=states[:, targets].ravel(),
-        groups=np.repeat(np.arange(config.machines), len(targets)),
-        official_test=np.zeros(ends.size, dtype=bool),
-        longest=HISTORY,
+        rows=rows,
+        starts=np.arange(config.machines + 1) * config.rows,
+        names=tuple(f"machine {number}" for number in range(config.machines)),
+        groups=np.arange(config.machines),
         channels=CHANNELS,
-        classes=CLASSES,
+        stride=config.stride,
+        **truths,
     )
+
+
+def _judge(states: Array, edges: Array, *, flags: bool) -> dict[str, Any]:
+    """Give each row its class, or the flag of a fault, once an episode has shown it long enough.
+
+    Args:
+        states: The class number at each step, of shape (machines, steps).
+        edges: The steps that episodes begin at, and the end, of shape (episodes + 1,).
+        flags: Whether faults are told from normal alone.
+
+    Returns:
+        The truths of shape (machines * steps,), int64, and the names of the classes.
+    """
+    age = np.arange(edges[-1]) - np.repeat(edges[:-1], np.diff(edges))
+    truths = np.where(age >= HISTORY - 1, np.minimum(states, 1) if flags else states, -1)
+    names = ("normal", "anomalous") if flags else CLASSES
+    return {"truths": truths.ravel().astype(np.int64), "classes": names}
 
 
 def _draw_faults(rng: np.random.Generator, machines: int, episodes: int) -> Array:

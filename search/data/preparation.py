@@ -2,31 +2,42 @@
 
 import hashlib
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
 
-from search.config import ArraysData, MachineData, SequenceLengthConfig, StudyConfig
+from search.config import (
+    ArraysData,
+    DigitsData,
+    MachineData,
+    StudyConfig,
+    TableData,
+    VideoData,
+)
 from search.data.arrays import load_arrays
-from search.data.audit import audit_sides
+from search.data.audit import audit_scaling, audit_sides
+from search.data.digits import load_digits
 from search.data.machine import load_machine
-from search.data.recordings import Recordings
-from search.data.sequences import SIDES, Array, SequenceCard, SequenceData, check_length
-from search.data.splits import Sides, split_targets
+from search.data.recordings import Recordings, Report, Targets
+from search.data.scaling import Scaling, fit_scaling, fit_truths
+from search.data.sequences import SIDES, Array, SequenceCard, SequenceData
+from search.data.splits import Sides, check_sides, keep_normal, split_targets
+from search.data.table import load_table
+from search.data.targets import place_targets
+from search.data.video import load_video
+from search.errors import ConfigError
 
-SHORTEST_SHARE = 8
-"""The shortest sequence is by default this fraction (one in eight) of the longest."""
-SCALED_ROWS = 4096
-"""Rows that the scaler reads at once, to bound memory: it computes in float64."""
 
-
-def prepare_data(config: StudyConfig, folder: Path) -> tuple[SequenceData, Path]:
+def prepare_data(
+    config: StudyConfig, folder: Path, report: Report = lambda what, done, total: None
+) -> tuple[SequenceData, Path]:
     """Load, split, audit and scale the data, once for all studies that have the same.
 
     Args:
         config: The study.
         folder: Where prepared data are kept; made if it is missing.
+        report: Hears how far a source has read.
 
     Returns:
         The data, mapped into memory read-only, and the folder that workers load them from.
@@ -35,102 +46,168 @@ def prepare_data(config: StudyConfig, folder: Path) -> tuple[SequenceData, Path]
         ConfigError: If the study names what the data do not have.
         DataError: If the data cannot be read or split, or a raw row stands on two sides.
     """
-    recordings = load_recordings(config.data)
-    sides = split_targets(recordings, config.split, config.seed)
-    sides, audit = audit_sides(recordings, sides, config.split.method)
-    fingerprint = _fingerprint(recordings, sides)
+    recordings = load_recordings(config, folder, report)
+    _check_scaling(recordings, config)
+    targets = place_targets(recordings, config.task, config.sequence_length)
+    sides: Sides = split_targets(recordings, targets, config.split, config.seed)
+    check_sides(recordings, targets, sides, config.task)
+    # A recording's own scale moves no other: rows that it shares with another give it nothing away.
+    scaled = sides["train"] if recordings.scaled_apart else None
+    sides, audit = audit_sides(recordings, targets, sides, config.split.method)
+    scaled = sides["train"] if scaled is None else scaled
+    if config.task.kind == "anomaly":
+        sides = keep_normal(recordings, targets, sides)
+    check_sides(recordings, targets, sides, config.task)
+    fingerprint = _fingerprint(recordings, targets, sides)
     place = folder / fingerprint[:16]
     if not place.is_dir():
-        _save_aside(_scale(recordings, sides, audit, fingerprint), place)
+        frames = config.task.kind == "frames"
+        scaling = fit_scaling(recordings, targets, scaled, frames=frames)
+        audit_scaling(recordings, targets, scaled, scaling)
+        card = _write_card(recordings, targets, sides, scaling, (audit, fingerprint))
+        _save_aside(_make_data(recordings, targets, sides, scaling, card), place)
     return SequenceData.load(place), place
 
 
-def load_recordings(config: MachineData | ArraysData) -> Recordings:
+def load_recordings(config: StudyConfig, folder: Path, report: Report) -> Recordings:
     """Read or simulate what a source holds.
 
     Args:
-        config: The source.
+        config: The study.
+        folder: Where decoded videos are kept.
+        report: Hears how far the source has read.
 
     Returns:
-        Its rows and targets.
+        Its recordings.
 
     Raises:
         ConfigError: If the study names what the source does not have.
         DataError: If the source cannot be read.
     """
-    match config:
-        case MachineData():
-            return load_machine(config)
-        case ArraysData():
-            return load_arrays(config)
+    if config.split.test_fold is not None and getattr(config.data, "folds", None) is None:
+        raise ConfigError(
+            f"split.test_fold must come with data.folds, which says the fold of each clip. "
+            f"Received: test_fold={config.split.test_fold}, and no data.folds."
+        )
+    match config.data:
+        case MachineData() as data:
+            return load_machine(data, config.task)
+        case ArraysData() as data:
+            return load_arrays(data, config.task, config.split.test_fold)
+        case TableData() as data:
+            return load_table(data, config.task, report)
+        case VideoData() as data:
+            fold = config.split.test_fold
+            return load_video(data, config.task, folder / "videos", report, fold)
+        case DigitsData() as data:
+            return load_digits(data, config.task)
 
 
-def sequence_lengths(config: SequenceLengthConfig, longest: int) -> tuple[int, int, int]:
-    """Work out the range of the hyperparameter sequence_length.
-
-    Args:
-        config: What the study asks for.
-        longest: The longest sequence that every target leaves room for, in rows.
-
-    Returns:
-        The shortest and the longest sequence, in rows, and the step that leads from one
-        exactly to the other.
-
-    Raises:
-        DataError: If the study asks for more rows than the data have.
-    """
-    high = check_length(longest if config.high is None else config.high, longest)
-    if config.low is None:
-        low = max(1, high // SHORTEST_SHARE)
-        return high - (high - low) // config.step * config.step, high, config.step
-    low = check_length(config.low, longest)
-    return low, low + (high - low) // config.step * config.step, config.step
+def _check_scaling(recordings: Recordings, config: StudyConfig) -> None:
+    if not recordings.scaled_apart:
+        return
+    if recordings.variables:
+        raise ConfigError(
+            f"data.scaling must be 'all' for {config.task.kind}: predicted values need one unit. "
+            f"Received: scaling='recording'."
+        )
+    if config.split.method != "time":
+        raise ConfigError(
+            f"data.scaling='recording' must come with split.method='time', so that each recording "
+            f"begins with training rows. Received: method={config.split.method!r}."
+        )
 
 
-def _fingerprint(recordings: Recordings, sides: Sides) -> str:
-    """Hash what is learned from, with the names of channels and classes."""
-    names = (recordings.channels, recordings.classes, recordings.rows.shape, recordings.longest)
+def _fingerprint(recordings: Recordings, targets: Targets, sides: Sides) -> str:
+    """Hash what is learned from, with the names of channels, classes and variables."""
+    names = (
+        *(recordings.channels, recordings.classes, recordings.variables, recordings.rows.shape),
+        *(targets.longest, targets.horizon, recordings.target_channels, recordings.scaled_apart),
+    )
     digest = hashlib.sha256(repr(names).encode())
     digest.update(np.ascontiguousarray(recordings.rows).data)
+    if recordings.truths is not recordings.rows:
+        digest.update(np.ascontiguousarray(recordings.truths).data)
     for side in SIDES:
         digest.update(len(sides[side]).to_bytes(8, "little"))
-        for values in (recordings.ends, recordings.labels):
-            digest.update(values[sides[side]].astype("<i8").tobytes())
+        digest.update(targets.ends[sides[side]].astype("<i8").tobytes())
     return digest.hexdigest()
 
 
-def _scale(recordings: Recordings, sides: Sides, audit: str, fingerprint: str) -> SequenceData:
-    """Scale every row by the training rows' mean and spread."""
-    scaler = _fit_scaler(recordings, sides["train"])
-    mean, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
-    card = SequenceCard(
-        description=recordings.description,
-        fingerprint=fingerprint,
-        audit=audit,
-        longest=recordings.longest,
+def _write_card(
+    recordings: Recordings,
+    targets: Targets,
+    sides: Sides,
+    scaling: Scaling,
+    found: tuple[str, str],
+) -> SequenceCard:
+    """Write what is known beside the arrays; ``found`` is the audit and the fingerprint."""
+    channels = len(recordings.channels)
+    truth_mean, truth_scale = _scale_of_truths(recordings, targets, sides, scaling)
+    apart = {
+        recordings.names[place]: (_floats(scaling.mean[place]), _floats(scaling.scale[place]))
+        for place, _, _ in scaling.parts(recordings)
+        if scaling.apart
+    }
+    return SequenceCard(
+        description=" ".join((recordings.description, *targets.notes)),
+        audit=found[0],
+        fingerprint=found[1],
+        longest=targets.longest,
+        horizon=targets.horizon,
         channels=recordings.channels,
         classes=recordings.classes,
-        mean=tuple(mean.tolist()),
-        scale=tuple(scale.tolist()),
+        variables=recordings.variables,
+        target_channels=recordings.target_channels,
+        mean=(0.0,) * channels if apart else _floats(scaling.mean[0]),
+        scale=(1.0,) * channels if apart else _floats(scaling.scale[0]),
+        truth_mean=truth_mean,
+        truth_scale=truth_scale,
+        scaled_apart=apart,
     )
+
+
+def _floats(values: Array) -> tuple[float, ...]:
+    return tuple(values.tolist())
+
+
+def _scale_of_truths(
+    recordings: Recordings, targets: Targets, sides: Sides, scaling: Scaling
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if not recordings.variables:
+        return (), ()
+    if recordings.target_channels:  # the model may predict the change from what it sees
+        shown = list(recordings.target_channels)
+        return _floats(scaling.mean[0][shown]), _floats(scaling.scale[0][shown])
+    mean, scale = fit_truths(recordings, targets, sides["train"])
+    return _floats(mean), _floats(scale)
+
+
+def _make_data(
+    recordings: Recordings,
+    targets: Targets,
+    sides: Sides,
+    scaling: Scaling,
+    card: SequenceCard,
+) -> SequenceData:
+    """Scale rows and truths, and name each side's targets by their rows."""
+    is_bytes = recordings.rows.dtype == np.uint8
+    rows = recordings.rows if is_bytes else scaling.scale_rows(recordings)
+    if recordings.truths is recordings.rows:
+        truths = rows
+    elif recordings.variables:
+        mean, scale = (np.array(v, np.float32) for v in (card.truth_mean, card.truth_scale))
+        truths = (recordings.truths - mean) / scale
+    else:
+        truths = recordings.truths
+    chosen: Mapping[str, Array] = {side: sides[side] for side in SIDES}
     return SequenceData(
         card=card,
-        rows=(recordings.rows - mean) / scale,
-        ends={side: recordings.ends[sides[side]].astype(np.int64) for side in SIDES},
-        labels={side: recordings.labels[sides[side]].astype(np.int64) for side in SIDES},
+        rows=rows,
+        truths=truths,
+        ends={side: targets.ends[chosen[side]].astype(np.int64) for side in SIDES},
+        recordings={side: targets.recordings[chosen[side]].astype(np.int64) for side in SIDES},
     )
-
-
-def _fit_scaler(recordings: Recordings, targets: Array) -> StandardScaler:
-    """Fit each channel's mean and spread on the rows that training windows reach."""
-    covered = np.zeros(len(recordings.rows), dtype=bool)
-    for step in range(recordings.longest):
-        covered[recordings.ends[targets] - step] = True
-    numbers, scaler = np.flatnonzero(covered), StandardScaler()
-    for low in range(0, len(numbers), SCALED_ROWS):
-        rows = recordings.rows[numbers[low : low + SCALED_ROWS]]
-        scaler.partial_fit(rows.reshape(-1, rows.shape[-1]).astype(np.float64))
-    return scaler
 
 
 def _save_aside(data: SequenceData, place: Path) -> None:

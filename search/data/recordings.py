@@ -1,35 +1,91 @@
-"""What every source of data returns: rows in time, and the targets that lie on them."""
+"""What every source of data returns, and the targets that are placed on it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
 
 from search.data.sequences import Array
+
+Report: TypeAlias = Callable[[str, int, int], None]
+"""Hears how far a source has read: what it does, how much is done, out of how much."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recordings:
-    """One neutral value for every source, before any split.
+    """One neutral value for every source: rows in time, before any target or split.
 
     Attributes:
         description: One sentence for the person who browses the study.
-        rows: Unscaled float32 rows of shape (rows, channels), (rows, width, channels) or
-            (rows, height, width, channels), recordings one after the other.
-        ends: The row that each target's window ends at, of shape (targets,).
-        labels: The class number of each target, of shape (targets,).
-        groups: The group number of each target, of shape (targets,), or ``None`` where the
-            source knows of no groups.
-        official_test: Whether each target belongs to the source's own test set, of shape
-            (targets,); all false where it has none.
-        longest: The longest sequence that every target leaves room for, in rows.
+        rows: Unscaled rows of shape (rows, channels), (rows, width, channels) or
+            (rows, height, width, channels), recordings one after the other: float32, or uint8
+            for frames of bytes.
+        starts: The row that each recording begins at, and the number of rows at the end, of
+            shape (recordings + 1,).
+        names: The recordings' names, for messages.
+        truths: What is right at each row: class numbers of shape (rows,), int64; values of
+            shape (rows, variables), float32, NaN where nothing is known; or ``rows`` itself
+            where frames are predicted. Where clips have a label, it stands at each clip's rows.
         channels: Names along the last axis of a row.
-        classes: Class names, in the order of the labels' numbers.
+        classes: Class names, in the order of the class numbers; empty for values and frames.
+        variables: The values' names; empty for classes and frames.
+        target_channels: For each variable the channel that shows its past; empty where the
+            model does not see it.
+        clips: Whether a recording is a clip with one target, at its last row that leaves room
+            for the horizon.
+        stride: Rows between one target and the next, where recordings are no clips.
+        groups: The group number of each recording, of shape (recordings,), or ``None`` where
+            the source knows of no groups.
+        sides: The official side of each row as its place in ``SIDES``, -1 where there is
+            none, of shape (rows,), int8; ``None`` where the source has no official split.
+        stamps: The time of each row, of shape (rows,), datetime64[ns], or ``None``.
+        usable: Whether each row may be shown to a model, of shape (rows,); ``None`` for all.
+        drops_short: Whether recordings without room for a target are left out, not refused.
+        scaled_apart: Whether each recording is scaled by its own training rows.
     """
 
     description: str
     rows: Array
-    ends: Array
-    labels: Array
-    groups: Array | None
-    official_test: Array
-    longest: int
+    starts: Array
+    names: tuple[str, ...]
+    truths: Array
     channels: tuple[str, ...]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    target_channels: tuple[int, ...] = ()
+    clips: bool = False
+    stride: int = 1
+    groups: Array | None = None
+    sides: Array | None = None
+    stamps: Array | None = None
+    usable: Array | None = None
+    drops_short: bool = False
+    scaled_apart: bool = False
+
+    @property
+    def lengths(self) -> Array:
+        """Rows of each recording, of shape (recordings,)."""
+        return np.diff(self.starts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """Where a prediction is scored; fixed before any window is cut.
+
+    Attributes:
+        ends: The row that each target's window ends at, of shape (targets,), ascending.
+        recordings: The recording that each target lies in, of shape (targets,).
+        labels: The class number of each target, of shape (targets,); zeros where the task has
+            no classes.
+        longest: The longest sequence that every target leaves room for, in rows.
+        horizon: Rows after ``ends`` that the truth covers; 0 where it is the row itself.
+        notes: What was left out, one sentence each.
+    """
+
+    ends: Array
+    recordings: Array
+    labels: Array
+    longest: int
+    horizon: int
+    notes: tuple[str, ...] = field(default=())

@@ -1,5 +1,6 @@
 """The data of a study: one array of rows, and the targets of each side as row numbers."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -17,6 +18,48 @@ SIDES: tuple[Side, ...] = get_args(Side)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Windows:
+    """Rows at fixed distances from a target: windows as indices, not copies.
+
+    Attributes:
+        rows: Rows of shape (rows, ...).
+        offsets: Distances from a target's last row, of shape (steps,), negative for the past;
+            ``None`` for that row alone, without an axis of steps.
+        mean: Taken off each row, of shape (channels,), or ``None`` where rows are as they should
+            be.
+        scale: What each row is then divided by, likewise.
+        shape: The shape to give to one window, where it is another than the rows make.
+    """
+
+    rows: Array
+    offsets: Array | None
+    mean: Array | None = None
+    scale: Array | None = None
+    shape: tuple[int, ...] | None = None
+
+    @property
+    def window_shape(self) -> tuple[int, ...]:
+        """The shape of one window."""
+        steps = () if self.offsets is None else (len(self.offsets),)
+        return (*steps, *self.rows.shape[1:]) if self.shape is None else self.shape
+
+    def gather(self, ends: Array) -> Array:
+        """Copy the windows of some targets.
+
+        Args:
+            ends: The row that each target's window ends at, of shape (targets,).
+
+        Returns:
+            An array of shape (targets, *window_shape).
+        """
+        index = ends if self.offsets is None else ends[:, None] + self.offsets
+        windows = self.rows[index]
+        if self.mean is not None and self.scale is not None:
+            windows = (windows.astype(np.float32) - self.mean) / self.scale
+        return windows.reshape(len(ends), *self.window_shape)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SequenceCard:
     """What is known of the data beside the arrays themselves.
 
@@ -25,20 +68,35 @@ class SequenceCard:
         fingerprint: SHA-256 of rows, targets, labels and names: equal data, equal fingerprint.
         audit: What the leak audit compared and found.
         longest: The longest sequence that every target leaves room for, in rows.
+        horizon: Rows after a window that its truth covers; 0 where the truth is the last row's.
         channels: Names along the last axis of a row.
-        classes: Class names, in the order of the labels' numbers.
-        mean: Training mean of each channel, taken off every row.
-        scale: Training standard deviation of each channel, that every row was divided by.
+        classes: Class names, in the order of the labels' numbers; empty for values and frames.
+        variables: Names of the values to predict; empty for classes and frames.
+        target_channels: For each variable the channel that shows its past; empty where none does.
+        mean: What was taken off each channel of every row: the training mean, or the darkest
+            value of frames to predict. Zeros where each recording has its own.
+        scale: What every channel was then divided by: the training standard deviation, or the
+            range of frames.
+        truth_mean: What was taken off each variable; empty for classes and frames.
+        truth_scale: What each variable was then divided by, likewise.
+        scaled_apart: For each recording that was scaled by its own training rows, its name,
+            means and scales; empty where all share ``mean`` and ``scale``.
     """
 
     description: str
     fingerprint: str
     audit: str
     longest: int
+    horizon: int
     channels: tuple[str, ...]
     classes: tuple[str, ...]
+    variables: tuple[str, ...]
+    target_channels: tuple[int, ...]
     mean: tuple[float, ...]
     scale: tuple[float, ...]
+    truth_mean: tuple[float, ...]
+    truth_scale: tuple[float, ...]
+    scaled_apart: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,17 +108,47 @@ class SequenceData:
 
     Attributes:
         card: What is known beside the arrays.
-        rows: Scaled rows of shape (rows, channels), (rows, bands, channels) or
-            (rows, height, width, channels), recordings one after the other, read-only.
+        rows: Rows of shape (rows, channels), (rows, bands, channels) or
+            (rows, height, width, channels), recordings one after the other, read-only. Scaled
+            float32; or bytes, uint8, that are scaled as windows are gathered.
+        truths: What is right at each row: class numbers of shape (rows,), or scaled values of
+            shape (rows, variables), or ``rows`` itself where frames are predicted.
         ends: For each side the row that each target's window ends at, of shape (targets,);
-            the ``card.longest`` rows up to it belong to the same recording.
-        labels: For each side the class number of each target, of shape (targets,).
+            the ``card.longest`` rows up to it belong to the same recording, and so do the
+            ``card.horizon`` rows after it.
+        recordings: For each side the number of the recording of each target, of shape (targets,).
     """
 
     card: SequenceCard
     rows: Array
+    truths: Array
     ends: Mapping[Side, Array]
-    labels: Mapping[Side, Array]
+    recordings: Mapping[Side, Array]
+
+    def inputs(self, length: int, stride: int = 1) -> Windows:
+        """Describe the windows that a model reads.
+
+        Args:
+            length: Rows in one window.
+            stride: Rows from one step of a window to the next.
+
+        Returns:
+            Windows that end at their target, scaled.
+
+        Raises:
+            DataError: If some target leaves no room for such a window.
+        """
+        reach = check_length((length - 1) * stride + 1, self.card.longest)
+        return self._scaled(self.rows, np.arange(1 - reach, 1, stride))
+
+    def answers(self) -> Windows:
+        """Describe what is right for each target: a class, values, or what follows its window."""
+        if self.card.horizon == 0:
+            return Windows(rows=self.truths, offsets=None)
+        offsets = np.arange(1, self.card.horizon + 1)
+        if self.truths is self.rows:
+            return self._scaled(self.rows, offsets)
+        return Windows(rows=self.truths, offsets=offsets)
 
     def windows(self, side: Side, length: int) -> Array:
         """Gather the windows that end at one side's targets.
@@ -76,7 +164,25 @@ class SequenceData:
         Raises:
             DataError: If some target leaves no room for such a window.
         """
-        return gather_windows(self.rows, self.ends[side], check_length(length, self.card.longest))
+        return self.inputs(length).gather(self.ends[side])
+
+    def labels(self, side: Side) -> Array:
+        """Gather what is right for one side's targets.
+
+        Args:
+            side: The side.
+
+        Returns:
+            Class numbers of shape (targets,), scaled values of shape (targets, variables),
+            or scaled rows that follow, of shape (targets, horizon, ...).
+        """
+        return self.answers().gather(self.ends[side])
+
+    def targets_hash(self, side: Side) -> str:
+        """Hash the targets of a side and what is right for them: equal targets, equal hash."""
+        digest = hashlib.sha256(self.ends[side].astype("<i8").tobytes())
+        digest.update(self.card.fingerprint.encode())
+        return digest.hexdigest()[:16]
 
     def with_more_training(self) -> Self:
         """Take the validation targets for training as well, as a last training does.
@@ -84,12 +190,32 @@ class SequenceData:
         Returns:
             The same data with a larger training side.
         """
-        sides: tuple[Side, ...] = ("train", "validation")
-        ends = np.concatenate([self.ends[side] for side in sides])
-        labels = np.concatenate([self.labels[side] for side in sides])
-        return replace(
-            self, ends={**self.ends, "train": ends}, labels={**self.labels, "train": labels}
-        )
+        joined = {
+            name: {**arrays, "train": np.concatenate([arrays["train"], arrays["validation"]])}
+            for name, arrays in (("ends", self.ends), ("recordings", self.recordings))
+        }
+        return replace(self, ends=joined["ends"], recordings=joined["recordings"])
+
+    def few(self, count: int) -> Self:
+        """Take the first targets of each side alone, and the first of each of its classes.
+
+        Args:
+            count: How many of the first.
+
+        Returns:
+            The same data with smaller sides.
+        """
+        chosen = {}
+        for side, ends in self.ends.items():
+            chosen[side] = np.arange(min(count, len(ends)))
+            if self.card.classes:
+                _, firsts = np.unique(self.labels(side), return_index=True)
+                chosen[side] = np.union1d(chosen[side], firsts)
+        cut = [
+            {side: array[chosen[side]] for side, array in arrays.items()}
+            for arrays in (self.ends, self.recordings)
+        ]
+        return replace(self, ends=cut[0], recordings=cut[1])
 
     def save(self, folder: Path) -> None:
         """Write the data where workers can map them into memory.
@@ -99,9 +225,11 @@ class SequenceData:
         """
         folder.mkdir()
         np.save(folder / "rows.npy", self.rows, allow_pickle=False)
+        if self.truths is not self.rows:
+            np.save(folder / "truths.npy", self.truths, allow_pickle=False)
         for side in SIDES:
             np.save(folder / f"{side}_ends.npy", self.ends[side], allow_pickle=False)
-            np.save(folder / f"{side}_labels.npy", self.labels[side], allow_pickle=False)
+            np.save(folder / f"{side}_recordings.npy", self.recordings[side], allow_pickle=False)
         card = {field.name: getattr(self.card, field.name) for field in fields(self.card)}
         (folder / "card.json").write_text(json.dumps(card, indent=2), encoding="utf-8")
 
@@ -117,12 +245,25 @@ class SequenceData:
         """
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         lists = {name: tuple(value) for name, value in card.items() if isinstance(value, list)}
+        rows = np.load(folder / "rows.npy", mmap_mode="r", allow_pickle=False)
+        truths = rows
+        if (folder / "truths.npy").is_file():
+            truths = np.load(folder / "truths.npy", mmap_mode="r", allow_pickle=False)
         return cls(
             card=SequenceCard(**{**card, **lists}),
-            rows=np.load(folder / "rows.npy", mmap_mode="r", allow_pickle=False),
+            rows=rows,
+            truths=truths,
             ends={s: np.load(folder / f"{s}_ends.npy", allow_pickle=False) for s in SIDES},
-            labels={s: np.load(folder / f"{s}_labels.npy", allow_pickle=False) for s in SIDES},
+            recordings={
+                s: np.load(folder / f"{s}_recordings.npy", allow_pickle=False) for s in SIDES
+            },
         )
+
+    def _scaled(self, rows: Array, offsets: Array) -> Windows:
+        if rows.dtype != np.uint8:
+            return Windows(rows=rows, offsets=offsets)
+        mean, scale = (np.array(v, dtype=np.float32) for v in (self.card.mean, self.card.scale))
+        return Windows(rows=rows, offsets=offsets, mean=mean, scale=scale)
 
 
 def check_length(length: int, longest: int) -> int:
@@ -137,17 +278,3 @@ def check_length(length: int, longest: int) -> int:
             f"Received: sequence_length={length}."
         )
     return length
-
-
-def gather_windows(rows: Array, ends: Array, length: int) -> Array:
-    """Gather the windows that end at the given rows.
-
-    Args:
-        rows: Rows of shape (rows, ...), evenly spaced in time.
-        ends: Row numbers of shape (windows,), each at least ``length - 1``.
-        length: Rows in one window.
-
-    Returns:
-        A copy of shape (windows, length, ...).
-    """
-    return rows[ends[:, None] + np.arange(1 - length, 1)]

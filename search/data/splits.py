@@ -6,23 +6,30 @@ from typing import TypeAlias
 
 import numpy as np
 
-from search.config import SplitConfig
-from search.data.recordings import Recordings
+from search.config import SplitConfig, TaskConfig
+from search.data.borders import split_by_time
+from search.data.recordings import Recordings, Targets
 from search.data.sequences import SIDES, Array, Side
+from search.data.targets import any_within
 from search.errors import ConfigError, DataError
 
 Sides: TypeAlias = Mapping[Side, Array]
 DRAWS = 50
 """Orders of the groups that are tried; the one whose sides are most like the whole is taken."""
+CLASSES_NAMED = 20
 
 
-def split_targets(recordings: Recordings, config: SplitConfig, seed: int) -> dict[Side, Array]:
+def split_targets(
+    recordings: Recordings, targets: Targets, config: SplitConfig, seed: int
+) -> dict[Side, Array]:
     """Give every target one side, or none where a gap is asked for.
 
-    An official test set stays whole, and the rest goes to training and validation.
+    What the source calls an official side stays whole there; the rest goes to the sides that
+    the source leaves open.
 
     Args:
-        recordings: The targets, in file order.
+        recordings: What the source read.
+        targets: The targets, in file order.
         config: The method and the shares.
         seed: The study's seed; equal seeds give equal splits.
 
@@ -30,47 +37,103 @@ def split_targets(recordings: Recordings, config: SplitConfig, seed: int) -> dic
         For each side the numbers of its targets, of shape (targets,), ascending.
 
     Raises:
-        ConfigError: If ``split.method`` is groups and the data name none.
-        DataError: If there are too few groups, or ``check_sides`` refuses the sides.
+        ConfigError: If ``split.method`` needs groups or stamps, and the data have none.
+        DataError: If there are too few groups, or a border lies beside the data.
     """
-    official = np.flatnonzero(recordings.official_test)
-    pool = np.flatnonzero(~recordings.official_test)
-    share = 0.0 if len(official) else config.test
+    official = _official_sides(recordings, targets)
+    fixed = {side: np.flatnonzero(official == place) for place, side in enumerate(SIDES)}
+    if len(fixed["validation"]):  # all that is named is named; what is not has no side
+        return fixed
+    pool = np.flatnonzero((official != SIDES.index("test")) & (official != NOWHERE))
+    share = 0.0 if len(fixed["test"]) else config.test
     shares = {"test": share, "validation": config.validation * (1 - share)}
     rng = np.random.default_rng(seed)
     methods: Mapping[str, Callable[[], Array]] = {
-        "groups": lambda: _by_groups(recordings, pool, shares, rng),
+        "groups": lambda: _by_groups(recordings, targets, pool, shares, rng),
         "blocks": lambda: _by_blocks(len(pool), shares, config),
-        "stratified": lambda: _by_class(recordings.labels[pool], shares, rng),
+        "time": lambda: split_by_time(recordings, targets, pool, shares, config),
+        "stratified": lambda: _by_class(targets.labels[pool], shares, rng),
     }
     names = methods[config.method]()
     sides = {side: pool[names == side] for side in SIDES}
-    if len(official):
-        sides["test"] = official
-    check_sides(recordings, sides)
+    if len(fixed["test"]):
+        sides["test"] = fixed["test"]
     return sides
 
 
-def check_sides(recordings: Recordings, sides: Sides) -> None:
+NOWHERE = -2
+"""The official side of a target whose horizon crosses from one side to another."""
+
+
+def _official_sides(recordings: Recordings, targets: Targets) -> Array:
+    """Find the official side of the rows that each target predicts, of shape (targets,)."""
+    if recordings.sides is None:
+        return np.full(len(targets.ends), -1)
+    first = targets.ends + (1 if targets.horizon else 0)
+    sides = recordings.sides[first].astype(np.int64)
+    changes = np.diff(recordings.sides, prepend=recordings.sides[:1]) != 0
+    crossing = any_within(changes, first + 1, targets.ends + targets.horizon + 1)
+    return np.where(crossing, NOWHERE, sides)
+
+
+def keep_normal(recordings: Recordings, targets: Targets, sides: Sides) -> dict[Side, Array]:
+    """Leave out of training the targets whose window shows an anomalous row.
+
+    Args:
+        recordings: Rows whose truths flag the anomalous ones.
+        targets: The targets.
+        sides: For each side the numbers of its targets.
+
+    Returns:
+        The sides, with normal training targets alone.
+
+    Raises:
+        DataError: If no training target is normal.
+    """
+    ends = targets.ends[sides["train"]]
+    flagged = any_within(recordings.truths == 1, ends + 1 - targets.longest, ends + 1)
+    if flagged.all():
+        raise DataError(
+            f"An anomaly study must have normal data to learn from. Received: {len(ends)} training "
+            f"targets, and a window of {targets.longest} rows before each shows a row that is "
+            f"flagged as anomalous. Check what data.targets flags, or write a smaller "
+            f"sequence_length.high."
+        )
+    return {**sides, "train": sides["train"][~flagged]}
+
+
+def check_sides(recordings: Recordings, targets: Targets, sides: Sides, task: TaskConfig) -> None:
     """Refuse sides on which nothing can be learned or compared.
 
     Args:
-        recordings: The targets.
+        recordings: What the source read.
+        targets: The targets.
         sides: For each side the numbers of its targets.
+        task: What is predicted.
 
     Raises:
-        DataError: If a side is empty or has one class, or one that training lacks.
+        DataError: If a side is empty; for classes, if one shows a single class or one that
+            training lacks; for anomalies, if the test side lacks one of both kinds.
     """
-    known = set(recordings.labels[sides["train"]].tolist())
     for side in SIDES:
-        labels = set(recordings.labels[sides[side]].tolist())
-        if not labels:
+        if len(sides[side]) == 0:
             raise DataError(
                 f"The {side} side must not be empty. Received: {_count(sides)}. Change "
                 f"split.validation or split.test, take fewer split.blocks or a smaller split.gap."
             )
-        names = ", ".join(recordings.classes[label] for label in sorted(labels - known))
-        if names:
+    if task.kind == "classification":
+        _check_classes(recordings, targets, sides)
+    if task.kind == "anomaly":
+        _check_flags(recordings, targets, sides)
+
+
+def _check_classes(recordings: Recordings, targets: Targets, sides: Sides) -> None:
+    known = set(targets.labels[sides["train"]].tolist())
+    for side in SIDES:
+        labels = set(targets.labels[sides[side]].tolist())
+        unseen = sorted(labels - known)
+        if unseen:
+            names = ", ".join(recordings.classes[label] for label in unseen[:CLASSES_NAMED])
             raise DataError(
                 f"Every class must be in training: the {side} side has classes that no training "
                 f"target shows. Received: {names}. Change split.method, split.blocks or seed, or "
@@ -84,28 +147,47 @@ def check_sides(recordings: Recordings, sides: Sides) -> None:
             )
 
 
+def _check_flags(recordings: Recordings, targets: Targets, sides: Sides) -> None:
+    needed: tuple[tuple[Side, int], ...] = (("validation", 0), ("test", 0), ("test", 1))
+    for side, flag in needed:
+        labels = targets.labels[sides[side]]
+        if not np.any(labels == flag):
+            raise DataError(
+                f"The {side} side of an anomaly study must have {recordings.classes[flag]} "
+                f"targets. Received: none among {len(labels)}. Change split.method or the "
+                f"borders of the split."
+            )
+
+
 def _count(sides: Sides) -> str:
     return ", ".join(f"{len(sides[side])} {side}" for side in SIDES)
 
 
 def _by_groups(
-    recordings: Recordings, pool: Array, shares: Mapping[str, float], rng: np.random.Generator
+    recordings: Recordings,
+    targets: Targets,
+    pool: Array,
+    shares: Mapping[str, float],
+    rng: np.random.Generator,
 ) -> Array:
     """Name the side of each target in the pool: whole groups, classes as even as they allow."""
     if recordings.groups is None:
         raise ConfigError(
-            "data.groups must be given for split.method='groups'. Received: groups=None. "
-            "Name the array of groups, or write split.method='blocks' for clips in time order."
+            "data.groups must be given for split.method='groups'. Received: no groups. Name the "
+            "array or column of groups, or write split.method='blocks' for clips in time order, "
+            "'time' for recordings."
         )
-    groups = np.unique(recordings.groups[pool], return_inverse=True)[1]
+    numbers = recordings.groups[targets.recordings[pool]]
+    groups = np.unique(numbers, return_inverse=True)[1]
     wanted = [side for side, share in shares.items() if share]
-    if groups.max() < len(wanted):
+    if groups.max(initial=-1) < len(wanted):
         raise DataError(
             f"split.method='groups' must find {len(wanted) + 1} groups or more, one a side. "
-            f"Received: {groups.max() + 1} groups. Write split.method='blocks'."
+            f"Received: {groups.max(initial=-1) + 1} groups. Write split.method='blocks', or "
+            f"'time' for recordings."
         )
-    labels = recordings.labels[pool]
-    counts = np.zeros((groups.max() + 1, len(recordings.classes)))
+    labels = targets.labels[pool]
+    counts = np.zeros((groups.max() + 1, labels.max() + 1))
     np.add.at(counts, (groups, labels), 1)
     draws = [_deal_groups(counts, shares, rng) for _ in range(DRAWS)]
     best = min(draws, key=lambda names: _unevenness(counts, names, shares))

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from search.messages import Outcome, Parameters, Scalar
 
 LEADERS = 10
+LENGTHS = 8
+"""Sequence lengths that are told apart; more are put together in ranges."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,3 +97,55 @@ def write_markdown(rows: Iterable[TrialRow], direction: str, metric: str) -> str
         for row in leaders
     ]
     return "\n".join(lines)
+
+
+def rank_lengths(rows: Iterable[TrialRow], direction: str) -> list[tuple[str, int, TrialRow]]:
+    """Find the best complete trial of each sequence length.
+
+    Args:
+        rows: Trials of any outcome.
+        direction: "maximize" or "minimize".
+
+    Returns:
+        For each length, or range of lengths where there are many: its name, how many complete
+        trials have it, and the best of them; the shortest first. Nothing where all trials have
+        one length.
+    """
+    leaders = [row for row in rank(rows, direction) if "sequence_length" in row.parameters]
+    lengths = sorted({int(row.parameters["sequence_length"] or 0) for row in leaders})
+    if len(lengths) <= 1:
+        return []
+    count = min(len(lengths), LENGTHS)
+    edges = [lengths[len(lengths) * part // count] for part in range(count)]
+    groups: dict[int, list[TrialRow]] = {edge: [] for edge in edges}
+    for row in leaders:
+        length = int(row.parameters["sequence_length"] or 0)
+        groups[max(edge for edge in edges if edge <= length)].append(row)
+    return [(_write_range(group), len(group), group[0]) for group in groups.values()]
+
+
+def _write_range(rows: list[TrialRow]) -> str:
+    lengths = [int(row.parameters["sequence_length"] or 0) for row in rows]
+    low, high = min(lengths), max(lengths)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def write_study(rows: Iterable[TrialRow], direction: str, metric: str) -> str:
+    """Write what is known of a study as Markdown: the best trials, and the best by length.
+
+    Args:
+        rows: Trials of any outcome.
+        direction: "maximize" or "minimize".
+        metric: The objective's name.
+
+    Returns:
+        Markdown.
+    """
+    rows = list(rows)
+    text = write_markdown(rows, direction, metric)
+    lengths = rank_lengths(rows, direction)
+    if not lengths:
+        return text
+    lines = [f"| sequence length | trials | best {metric} | trial |", "|---|---|---|---|"]
+    lines += [f"| {name} | {n} | {row.value:.4f} | {row.number} |" for name, n, row in lengths]
+    return f"{text}\n\nBest by sequence length, complete trials:\n\n" + "\n".join(lines)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.config import StudyConfig
-from search.data.sequences import SequenceCard
+from search.data.sequences import SequenceData
 from search.driver.tracking.tracker import Tracker
 from search.driver.trials import Trials
 from search.errors import StudyError
@@ -57,7 +57,7 @@ def note_study(
     trials: Trials,
     tracker: Tracker,
     config: StudyConfig,
-    card: SequenceCard,
+    data: SequenceData,
     baselines: Sequence[Baseline],
 ) -> None:
     """Note on a new study what later launches and exports must know.
@@ -66,14 +66,15 @@ def note_study(
         trials: The study's trials.
         tracker: Where its baselines are shown.
         config: The study.
-        card: Its data.
+        data: Its data.
         baselines: The naive baselines, scored on validation.
     """
     if "config" in trials.notes:
         return
     for baseline in baselines:
         tracker.log_baseline(baseline.name, baseline.validation)
-    trials.note("fingerprint", card.fingerprint)
+    trials.note("fingerprint", data.card.fingerprint)
+    trials.note("targets_hash", data.targets_hash("validation"))
     trials.note("baselines", {baseline.name: dict(baseline.validation) for baseline in baselines})
     # Last: a study with this note has the others too.
     trials.note("config", config.model_dump(mode="json", exclude={"tracking": {"uri"}}))

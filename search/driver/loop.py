@@ -4,7 +4,7 @@ import time
 from collections import Counter, deque
 from enum import StrEnum
 
-from search.driver.leaderboard import TrialRow, write_markdown
+from search.driver.leaderboard import TrialRow, write_study
 from search.driver.progress import StudyStatus
 from search.driver.requests import TICK_SECONDS, Room, ask_worker, raise_failure
 from search.driver.tracking.tracker import Tracker
@@ -116,7 +116,7 @@ class StudyLoop:
             self._room.view.say(f"The searched weights are kept: {refitted.reason}")
         return refitted.weights
 
-    def score(self, row: TrialRow, weights: str) -> dict[str, float]:
+    def score(self, row: TrialRow, weights: str) -> TrialScored:
         """Have a worker score a complete trial's candidate on the test targets.
 
         Args:
@@ -124,14 +124,13 @@ class StudyLoop:
             weights: Path of its weights, refitted or not.
 
         Returns:
-            Metric names and values.
+            Metrics and tables.
 
         Raises:
             WorkerBug: If the worker cannot.
         """
         order = ScoreTrial(parameters=row.parameters, seed=row.seed, weights=weights)
-        scored = ask_worker(self._room, self._idle, order, TrialScored)
-        return dict(scored.metrics)
+        return ask_worker(self._room, self._idle, order, TrialScored)
 
     def status(self) -> StudyStatus:
         """Say where the study stands."""
@@ -235,7 +234,7 @@ class StudyLoop:
         leaders = self._trials.leaders
         self._tracker.log_study(
             metrics={"best_objective": leaders[0].value or 0.0} if leaders else {},
-            description=write_markdown(
+            description=write_study(
                 self._trials.rows.values(), self._trials.direction, self._config.objective.metric
             ),
         )

@@ -15,6 +15,8 @@ from rich.text import Text
 from search.driver.leaderboard import TrialRow, count_outcomes, rank, write_parameters
 from search.messages import Outcome
 
+READ_AT_ONCE = 20
+"""Files up to this number are read without a word in a log file."""
 COLOURS = {Outcome.COMPLETE: "green", Outcome.PRUNED: "yellow", Outcome.INTERRUPTED: "cyan"}
 
 
@@ -62,6 +64,9 @@ class View(Protocol):
     def say(self, text: str) -> None:
         """Say one thing that stays on the screen."""
 
+    def show_reading(self, what: str, done: int, total: int) -> None:
+        """Show how far the data are read; called often."""
+
     def show(self, status: StudyStatus) -> None:
         """Show where the study stands now; called often."""
 
@@ -105,6 +110,12 @@ class PlainView:
             time.strftime("%H:%M:%S"), text, soft_wrap=True, highlight=False, markup=False
         )
 
+    def show_reading(self, what: str, done: int, total: int) -> None:
+        """Write a line at every tenth of the way, and none for what is read at once."""
+        tenth = done * 10 // max(total, 1)
+        if total > READ_AT_ONCE and tenth != (done - 1) * 10 // max(total, 1):
+            self.say(f"{what}: {done} of {total}.")
+
     def show(self, status: StudyStatus) -> None:
         """Write nothing: a log file wants no repetition."""
 
@@ -132,6 +143,10 @@ class LiveView(PlainView):
         trace: TracebackType | None,
     ) -> None:
         self._live.stop()
+
+    def show_reading(self, what: str, done: int, total: int) -> None:
+        """Draw a bar."""
+        self._live.update(_draw_bar(what, done, total))
 
     def show(self, status: StudyStatus) -> None:
         """Redraw the panel."""
@@ -171,6 +186,12 @@ def write_seconds(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def _draw_bar(what: str, done: int, total: int) -> Progress:
+    bar = Progress(TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn())
+    bar.add_task(what, total=total, completed=done)
+    return bar
+
+
 def draw(status: StudyStatus) -> Group:
     """Draw the live panel.
 
@@ -180,8 +201,7 @@ def draw(status: StudyStatus) -> Group:
     Returns:
         A bar, the best so far beside the naive baseline, counts, and a table of running trials.
     """
-    bar = Progress(TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn())
-    bar.add_task(status.study, total=status.budget, completed=status.spent)
+    bar = _draw_bar(status.study, status.spent, status.budget)
     counts = ", ".join(f"{n} {name}" for name, n in count_outcomes(status.rows).items())
     naive = "" if status.baseline is None else f", naive baseline {status.baseline:.4f}"
     lines = [

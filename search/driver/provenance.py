@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from search.config import ArraysData, StudyConfig
+from search.config import PATHS, StudyConfig
 from search.data.sequences import SequenceCard
 from search.messages import WorkerReady
 
@@ -51,8 +51,8 @@ def dump_settings(config: StudyConfig) -> dict[str, Any]:
         Nested settings; the store's address is left out, since it may hold a password.
     """
     settings = config.model_dump(mode="json", exclude_none=True, exclude={"tracking": {"uri"}})
-    if isinstance(config.data, ArraysData):
-        settings["data"]["path"] = str(config.data.path.absolute())
+    for field in PATHS & settings["data"].keys():
+        settings["data"][field] = str(getattr(config.data, field).absolute())
     return settings
 
 

@@ -1,6 +1,8 @@
 """A study from opening to its end: what can be wrong is found before the first trial."""
 
 import importlib
+import math
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -9,11 +11,13 @@ from pathlib import Path
 from types import ModuleType
 
 import optuna
+import pandas as pd
 import tomli_w
 
 from search.config import StudyConfig
-from search.data.preparation import prepare_data, sequence_lengths
+from search.data.preparation import prepare_data
 from search.data.sequences import SequenceData
+from search.data.targets import sequence_lengths
 from search.driver.executors.base import Executor
 from search.driver.executors.devices import default_slots
 from search.driver.executors.inline import InlineExecutor
@@ -30,7 +34,7 @@ from search.driver.storage import open_storage, study_lock
 from search.driver.tracking.tracker import Tracker
 from search.driver.trials import Trials
 from search.errors import StudyError, TrackingError
-from search.messages import WorkerSetup
+from search.messages import Table, WorkerSetup
 from search.tasks import Baseline, Direction, Task, make_task, objective_direction
 
 
@@ -48,6 +52,7 @@ class StudySummary:
         test: The best trial's metrics on the test targets; empty if they were not looked at for
             it.
         test_baselines: The naive baselines' metrics on the test targets, likewise.
+        test_tables: What the metrics do not say of the test targets, by name, likewise.
     """
 
     config: StudyConfig
@@ -58,6 +63,7 @@ class StudySummary:
     baselines: Mapping[str, Mapping[str, float]]
     test: Mapping[str, float]
     test_baselines: Mapping[str, Mapping[str, float]]
+    test_tables: Mapping[str, Table]
 
 
 def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
@@ -87,7 +93,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         interrupt = stack.enter_context(watch_interrupts())
         stack.enter_context(study_lock(folder, config.name))
         view.say(f"Study {config.name}: preparing the data.")
-        data, data_folder = prepare_data(config, folder / "data")
+        data, data_folder = prepare_data(config, folder / "data", view.show_reading)
         view.say(f"{data.card.description} {data.card.audit}")
         sequence_lengths(config.sequence_length, data.card.longest)
         if interrupt.requested:
@@ -128,7 +134,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         )
         with _closed_with_status(tracker) as endings:
             trials = Trials(storage=storage, config=config, direction=direction)
-            note_study(trials, tracker, config, data.card, baselines)
+            note_study(trials, tracker, config, data, baselines)
             tracker.log_file(_write_study_file(config, folder / "studies"))
             trials.begin(listed.listing)
             loop = StudyLoop(room, trials, tracker, ready=set(ready), baseline=naive)
@@ -160,6 +166,7 @@ def summarize(config: StudyConfig, trials: Trials, ending: Ending) -> StudySumma
         baselines=trials.notes.get("baselines", {}),
         test=test.get("scores", {}),
         test_baselines=test.get("baselines", {}),
+        test_tables=test.get("tables", {}),
     )
 
 
@@ -192,7 +199,8 @@ def _find_finished(
 
 def _best_naive(baselines: Sequence[Baseline], metric: str, direction: str) -> float | None:
     choose = max if direction == "maximize" else min
-    return choose((baseline.validation[metric] for baseline in baselines), default=None)
+    scores = (baseline.validation[metric] for baseline in baselines)
+    return choose((score for score in scores if not math.isnan(score)), default=None)
 
 
 def _make_executor(config: StudyConfig) -> Executor:
@@ -250,12 +258,14 @@ def _look_at_test(
     refitted = loop.refit(best) if refit else ""
     if refitted:
         data = data.with_more_training()
+    scored = loop.score(best, refitted or best.weights)
     test = {
         "trial": best.number,
         "looks": before.get("looks", 0) + 1,
         "refit": bool(refitted),
         "weights": refitted or best.weights,
-        "scores": loop.score(best, refitted or best.weights),
+        "scores": dict(scored.metrics),
+        "tables": dict(scored.tables),
         "baselines": {one.name: one.score(data, "test") for one in task.baselines(data)},
     }
     if before.get("refit"):
@@ -269,3 +279,13 @@ def _look_at_test(
             "refit": str(test["refit"]).lower(),
         },
     )
+    _log_tables(tracker, scored.tables)
+
+
+def _log_tables(tracker: Tracker, tables: Mapping[str, Table]) -> None:
+    """Keep each table of the test look as a CSV file with the study."""
+    with tempfile.TemporaryDirectory(prefix="lookback-") as folder:
+        for name, (heads, lines) in tables.items():
+            path = Path(folder) / f"test_{name.replace(' ', '_')}.csv"
+            pd.DataFrame(list(lines), columns=list(heads)).to_csv(path, index=False)
+            tracker.log_file(path)

@@ -133,7 +133,18 @@ class Trials:
         return suggest(self._open[number], question.name, question.domain)
 
     def log_built(self, number: int, built: CandidateBuilt) -> None:
-        """Take in that a trial's candidate is built."""
+        """Take in that a trial's candidate is built.
+
+        Raises:
+            RuntimeError: If it would be scored on other targets than the study's.
+        """
+        expected = self.notes.get("targets_hash", built.targets_hash)
+        if built.targets_hash != expected:
+            raise RuntimeError(
+                f"Every trial must be scored on the same targets. Received: "
+                f"targets_hash={built.targets_hash!r} in trial {number}, the study has "
+                f"{expected!r}."
+            )
         self._update(number, parameters=built.parameters, parameter_count=built.parameter_count)
 
     def report(self, number: int, report: EpochReport) -> Verdict:

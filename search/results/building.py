@@ -15,7 +15,7 @@ import mlflow
 import numpy as np
 
 from search.config import make_config
-from search.data.sequences import Array, Side, gather_windows
+from search.data.sequences import Array, Side
 from search.errors import StudyError
 from search.messages import WorkerSetup
 from search.results.formats import (
@@ -71,8 +71,8 @@ def build_model(
     score = _check_score(bench, candidate, row["value"], side)
     numbers = np.linspace(0, len(bench.data.ends["validation"]) - 1, SAMPLED).astype(np.int64)
     ends = bench.data.ends["validation"][np.unique(numbers)]
-    windows = gather_windows(bench.data.rows, ends, candidate.length).astype(np.float32)
-    predictions = predict(candidate.model, bench.data.rows, ends, candidate.length)
+    windows = candidate.inputs.gather(ends).astype(np.float32)
+    predictions = predict(candidate.model, candidate.inputs, ends)
     with _blamed_on(bench.config.space):
         _write_formats(candidate.model, place, windows, predictions)
     card = bench.data.card
@@ -80,10 +80,13 @@ def build_model(
     examples = windows[:EXAMPLES] * scale + mean
     np.savez(place / "export" / EXAMPLE, windows=examples, predictions=predictions[:EXAMPLES])
     np.savez(place / SAMPLES, windows=windows, predictions=predictions)
+    offsets = candidate.inputs.offsets
     return asdict(
         Built(
             inputs=windows.shape[1:],
             outputs=predictions.shape[1:],
+            stride=1 if offsets is None or len(offsets) == 1 else int(offsets[1] - offsets[0]),
+            reading=dict(bench.task.reading(bench.data, bench.predict(candidate))),
             score=score,
             versions={"python": platform.python_version(), **_versions("lookback", "mlflow")},
             left_out={} if HAS_TENSORFLOW else {SAVED_MODEL: NO_TENSORFLOW},

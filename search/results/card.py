@@ -1,6 +1,7 @@
 """What a person needs to use an exported model without this project: preprocessing and model card."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -29,10 +30,33 @@ model = keras.saving.load_model("{keras}", compile=False)
 # of shape {shape}, in the data's own units
 windows = np.load("{example}")["windows"]
 scaled = (windows - np.array(preprocessing["mean"])) / np.array(preprocessing["scale"])
-probabilities = model.predict(scaled.astype("float32"), verbose=0)
-numbers = {numbers}
-print([preprocessing["classes"][number] for number in numbers])
+outputs = model.predict(scaled.astype("float32"), verbose=0)
+{read}
 """
+READ: Mapping[str, str] = {
+    "classification": """\
+numbers = {numbers}
+print([preprocessing["classes"][number] for number in numbers])""",
+    "regression": """\
+values = outputs * np.array(preprocessing["truth_scale"]) + np.array(preprocessing["truth_mean"])
+print(preprocessing["variables"], values)""",
+    "forecasting": """\
+outputs = outputs.reshape(len(windows), -1, len(preprocessing["variables"]))  # steps ahead
+values = outputs * np.array(preprocessing["truth_scale"]) + np.array(preprocessing["truth_mean"])
+print(preprocessing["variables"], values)""",
+    "anomaly": """\
+errors = abs(scaled[:, -outputs.shape[1] :] - outputs) ** {power}
+errors = errors.reshape(len(windows), -1).mean(axis=1)
+print(errors, errors > preprocessing["threshold"])  # {rule}""",
+    "frames": """\
+frames = np.clip(outputs, 0, 1) * preprocessing["scale"][0] + preprocessing["mean"][0]
+print(frames.shape)  # windows, frames ahead, height, width, channels""",
+}
+"""How an output is read, by kind of task."""
+RULE: Mapping[str, str] = {
+    "window": "whether the last row of each window is anomalous",
+    "covering": "a row is anomalous where this holds of every window that shows it",
+}
 SERVE = """\
 import tensorflow as tf
 
@@ -64,10 +88,17 @@ def write_preprocessing(winner: Winner, built: Built) -> str:
         "trial": winner.row.number,
         "task": winner.config.task.kind,
         "sequence_length": built.inputs[0],
+        "rows_between_steps": built.stride,
+        "horizon": card.horizon,
         "channels": card.channels,
         "classes": card.classes,
+        "variables": card.variables,
         "mean": card.mean,
         "scale": card.scale,
+        "truth_mean": card.truth_mean,
+        "truth_scale": card.truth_scale,
+        "scaled_apart": card.scaled_apart,
+        **built.reading,
         "dtype": "float32",
         "data_fingerprint": card.fingerprint,
         "versions": built.versions,
@@ -87,14 +118,14 @@ def write_card(winner: Winner, built: Built, checked: Checked, sizes: Mapping[st
     Returns:
         Markdown, whose first Python block runs in the export's folder.
     """
-    name, row, card = winner.config.name, winner.row, winner.card
+    name, row = winner.config.name, winner.row
     parts = [
         f"# {name}",
         f"The best of {winner.trials} trials of study `{name}`: trial {row.number}, epoch "
         f"{(row.best_epoch or 0) + 1}, {row.parameter_count:,} weights, search space "
         f"`{winner.config.space}`. Task: {winner.config.task.kind}.",
         "## Use",
-        _fence(_write_use(built, checked)),
+        _fence(_write_use(winner, built, checked)),
         *_write_serving(built),
         f"The registered model in MLflow, with the alias `champion`, takes the same scaled windows:"
         f"\n\n{_fence(REGISTRY.format(model=name))}",
@@ -102,8 +133,7 @@ def write_card(winner: Winner, built: Built, checked: Checked, sizes: Mapping[st
         _write_scores(winner),
         _write_looks(winner),
         "## Data",
-        f"{card.description} {card.audit}\n\nFingerprint `{card.fingerprint}`.\n\nChannels: "
-        f"{', '.join(card.channels)}. Classes: {', '.join(card.classes)}.",
+        _write_data(winner),
         "## Hyperparameters",
         _table(("name", "value"), row.parameters.items()),
         "## Files",
@@ -121,8 +151,9 @@ def write_card(winner: Winner, built: Built, checked: Checked, sizes: Mapping[st
     return "\n\n".join(parts) + "\n"
 
 
-def _write_use(built: Built, checked: Checked) -> str:
-    alone = built.outputs in ((), (1,))
+def _write_use(winner: Winner, built: Built, checked: Checked) -> str:
+    task, alone = winner.config.task, built.outputs in ((), (1,))
+    numbers = "(outputs.ravel() > 0.5).astype(int)" if alone else "outputs.argmax(axis=1)"
     module = f"import {checked.module}  # registers the model's own layers\n"
     axes = ", ".join(str(size) for size in built.inputs)
     return USE.format(
@@ -131,9 +162,29 @@ def _write_use(built: Built, checked: Checked) -> str:
         keras=KERAS,
         shape=f"(windows, {axes})",
         example=EXAMPLE,
-        numbers="(probabilities.ravel() > 0.5).astype(int)"
-        if alone
-        else "probabilities.argmax(axis=1)",
+        read=READ[task.kind].format(
+            numbers=numbers, power=1 if task.errors == "absolute" else 2, rule=RULE[task.rule]
+        ),
+    )
+
+
+def _write_data(winner: Winner) -> str:
+    card = winner.card
+    named = {"Channels": card.channels, "Classes": card.classes, "Predicted": card.variables}
+    lists = [f"{head}: {', '.join(names)}." for head, names in named.items() if names]
+    if card.scaled_apart:
+        lists.append(
+            f"Each recording is scaled by its own training rows (`scaled_apart` in "
+            f"`{PREPROCESSING}`): scale a new one by rows of its own that are known to be normal. "
+            f"The example is scaled already."
+        )
+    if winner.config.task.threshold_by == "recording":
+        lists.append(
+            f"`threshold_recording_<n>` in `{PREPROCESSING}` is the threshold that recording n of "
+            f"the study had; for a new one, take the same quantile of its own normal rows' errors."
+        )
+    return (
+        f"{card.description} {card.audit}\n\nFingerprint `{card.fingerprint}`.\n\n{' '.join(lists)}"
     )
 
 
@@ -154,9 +205,13 @@ def _write_scores(winner: Winner) -> str:
     rows = [(f"trial {winner.row.number}", "validation", own)]
     rows += [(name, "validation", scores) for name, scores in winner.baselines.items()]
     if winner.test:
+        names = [name for name in names if name in winner.test]
         rows += [(f"trial {winner.row.number}", "test", winner.test)]
         rows += [(name, "test", scores) for name, scores in winner.test_baselines.items()]
-    table = [(who, side, *(f"{scores[name]:.4f}" for name in names)) for who, side, scores in rows]
+    table = [
+        (who, side, *(f"{scores.get(name, math.nan):.4f}" for name in names))
+        for who, side, scores in rows
+    ]
     return _table(("model", "side", *names), table)
 
 

@@ -31,6 +31,8 @@ class Built:
     Attributes:
         inputs: Shape of one window: (steps, channels), or with a frame's axes between.
         outputs: Shape of one prediction.
+        stride: Rows from one step of a window to the next.
+        reading: Numbers that a prediction is read with, for example a threshold.
         score: The objective on the side that the weights were scored on, scored again.
         versions: Name and version of the libraries that built it.
         left_out: Why a format could not be written, by format.
@@ -38,6 +40,8 @@ class Built:
 
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    stride: int
+    reading: Mapping[str, float]
     score: float
     versions: Mapping[str, str]
     left_out: Mapping[str, str]

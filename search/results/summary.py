@@ -1,11 +1,17 @@
 """What a launch tells a person at its end: leaderboard, baselines, the one look at the test set."""
 
+import math
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.table import Table
 
-from search.driver.leaderboard import LEADERS, count_outcomes, write_parameters
+from search.driver.leaderboard import LEADERS, count_outcomes, rank_lengths, write_parameters
 from search.driver.progress import write_seconds
 from search.driver.study import StudySummary
+
+LINES = 30
+"""Longer tables are left to MLflow."""
 
 
 def show_summary(summary: StudySummary, console: Console) -> None:
@@ -15,18 +21,15 @@ def show_summary(summary: StudySummary, console: Console) -> None:
         summary: What the launch left.
         console: Where to write.
     """
-    metric = summary.config.objective.metric
     counts = ", ".join(f"{n} {name}" for name, n in count_outcomes(summary.rows).items())
     console.print(f"\nStudy {summary.config.name}: {counts or 'no trials'}.", highlight=False)
     if summary.leaders:
         console.print(draw_leaderboard(summary))
         console.print(f"Best: {write_parameters(summary.leaders[0].parameters)}", highlight=False)
-    if summary.test:
-        best = summary.leaders[0].number
-        score = f"{metric} {summary.test[metric]:.4f}"
-        others = [f"{k} {v:.4f}" for k, v in summary.test.items() if k != metric]
-        said = f"On the untouched test set, trial {best}: {', '.join([score, *others])}."
-        console.print(said, highlight=False)
+    for what in (_draw_lengths(summary), *_draw_tables(summary), _draw_test(summary)):
+        if what is not None:
+            console.print()
+            console.print(what)
 
 
 def draw_leaderboard(summary: StudySummary) -> Table:
@@ -57,6 +60,55 @@ def draw_leaderboard(summary: StudySummary) -> Table:
         )
     for name, scores in summary.baselines.items():
         test = summary.test_baselines.get(name, {})
-        looked_at = f"{test[metric]:.4f}" if metric in test else ""
-        table.add_row(f"naive: {name}", f"{scores[metric]:.4f}", looked_at)
+        looked_at = _write_score(test.get(metric, math.nan))
+        table.add_row(f"naive: {name}", _write_score(scores[metric]), looked_at)
     return table
+
+
+def _draw_lengths(summary: StudySummary) -> Table | None:
+    """Draw the best complete trial of each sequence length, or nothing where there is one."""
+    lengths = rank_lengths(summary.rows, summary.direction)
+    if not lengths:
+        return None
+    metric = summary.config.objective.metric
+    table = Table(box=None, pad_edge=False, highlight=False)
+    for head in ("sequence length", "complete trials", f"best {metric} (validation)", "trial"):
+        table.add_column(head, justify="right")
+    for name, count, row in lengths:
+        table.add_row(name, str(count), f"{row.value:.4f}", str(row.number))
+    return table
+
+
+def _draw_test(summary: StudySummary) -> Table | None:
+    """Draw every metric of the one look at the test set, or nothing where there was none."""
+    if not summary.test:
+        return None
+    metric = summary.config.objective.metric
+    names = [metric, *(name for name in summary.test if name != metric)]
+    table = Table(box=None, pad_edge=False, highlight=False)
+    table.add_column("on the untouched test set")
+    for name in names:
+        table.add_column(name, justify="right")
+    lines = {f"trial {summary.leaders[0].number}": summary.test}
+    lines |= {f"naive: {name}": scores for name, scores in summary.test_baselines.items()}
+    for who, scores in lines.items():
+        table.add_row(who, *(_write_score(scores.get(name, math.nan)) for name in names))
+    return table
+
+
+def _write_score(score: float) -> str:
+    """Write a score; nothing where it is undefined."""
+    return "" if math.isnan(score) else f"{score:.4f}"
+
+
+def _draw_tables(summary: StudySummary) -> Iterator[Table]:
+    """Draw what the metrics do not say of the test targets, where it fits on a screen."""
+    for name, (heads, lines) in summary.test_tables.items():
+        if len(lines) > LINES:
+            continue
+        table = Table(box=None, pad_edge=False, highlight=False, title=f"{name} (test)")
+        for head in heads:
+            table.add_column(str(head), justify="right")
+        for line in lines:
+            table.add_row(*(f"{c:.4g}" if isinstance(c, float) else str(c) for c in line))
+        yield table

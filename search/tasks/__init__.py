@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from search.config import ObjectiveConfig, StudyConfig
-from search.data.sequences import Array, SequenceCard, SequenceData, Side
+from search.data.sequences import Array, SequenceData, Side, Windows
 from search.errors import ConfigError, nearest
+from search.messages import Table
 
 Direction: TypeAlias = Literal["maximize", "minimize"]
+Predict: TypeAlias = Callable[[Side], Array]
+"""From a side to what a model puts out for its targets, of shape (targets, ...)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +40,39 @@ class Task(Protocol):
     def directions(self) -> Mapping[str, Direction]:
         """The task's metrics, and which way each is better."""
 
-    def score(self, labels: Array, predictions: Array, card: SequenceCard) -> dict[str, float]:
-        """Score predictions by every metric of the task.
+    def output_shape(self, data: SequenceData, length: int) -> tuple[int, ...]:
+        """Say what shape one prediction has.
 
         Args:
-            labels: What is right, of shape (targets,).
-            predictions: What a candidate put out, of shape (targets, ...).
-            card: What is known of the data, for example the classes.
+            data: The study's data.
+            length: Steps in the windows that the model reads.
+
+        Returns:
+            The shape that a space is asked for, without the batch axis.
+        """
+
+    def taught(self, data: SequenceData, output_shape: tuple[int, ...]) -> Windows:
+        """Say what a model is taught for each target.
+
+        Args:
+            data: The study's data.
+            output_shape: The shape of one prediction of the model.
+
+        Returns:
+            What its loss compares the prediction with.
+
+        Raises:
+            InvalidArchitecture: If such a prediction has nothing to be compared with.
+        """
+
+    def score(self, data: SequenceData, side: Side, predict: Predict) -> dict[str, float]:
+        """Score a model by every metric of the task.
+
+        Args:
+            data: The study's data.
+            side: Whose targets are scored.
+            predict: Gives the model's output for that side, and for others where a threshold
+                rests on them.
 
         Returns:
             Metric names and values.
@@ -51,6 +80,29 @@ class Task(Protocol):
         Raises:
             InvalidArchitecture: If the predictions have another form than the task's.
             DivergedTraining: If a prediction is not a finite number.
+        """
+
+    def tables(self, data: SequenceData, side: Side, predict: Predict) -> Mapping[str, Table]:
+        """Say in tables what the metrics do not: where and how predictions are wrong.
+
+        Args:
+            data: The study's data.
+            side: Whose targets.
+            predict: As for ``score``.
+
+        Returns:
+            Tables by name, for example "confusion matrix".
+        """
+
+    def reading(self, data: SequenceData, predict: Predict) -> Mapping[str, float]:
+        """Name the numbers that a prediction is read with, beside the model itself.
+
+        Args:
+            data: The study's data.
+            predict: As for ``score``.
+
+        Returns:
+            For example a threshold; nothing where a prediction speaks for itself.
         """
 
     def baselines(self, data: SequenceData) -> list[Baseline]:
@@ -74,11 +126,27 @@ def make_task(config: StudyConfig) -> Task:
         The task; it needs no data until it scores.
     """
     # Imported here because the kinds use this module's words, and scikit-learn is slow to load.
-    from search.tasks.classification import Classification  # noqa: PLC0415
-
     match config.task.kind:
         case "classification":
+            from search.tasks.classification import Classification  # noqa: PLC0415
+
             return Classification()
+        case "regression":
+            from search.tasks.regression import Regression  # noqa: PLC0415
+
+            return Regression(config.task)
+        case "forecasting":
+            from search.tasks.forecasting import Forecasting  # noqa: PLC0415
+
+            return Forecasting(config.task)
+        case "anomaly":
+            from search.tasks.anomaly import Anomaly  # noqa: PLC0415
+
+            return Anomaly(config.task)
+        case "frames":
+            from search.tasks.frames import Frames  # noqa: PLC0415
+
+            return Frames()
 
 
 def objective_direction(task: Task, config: ObjectiveConfig) -> Direction:

@@ -1,19 +1,22 @@
 """Class probabilities are scored against class numbers."""
 
 import warnings
-from collections.abc import Callable, Mapping
-from typing import ClassVar, TypeAlias
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from search.data.sequences import Array, SequenceCard, SequenceData, Side, gather_windows
-from search.errors import DivergedTraining, InvalidArchitecture
-from search.tasks import Baseline, Direction
+from search.data.sequences import Array, SequenceData, Side, Windows
+from search.errors import InvalidArchitecture
+from search.messages import Table
+from search.tasks import Baseline, Direction, Predict
+from search.tasks.predictions import Predictor, check_finite, make_baseline
+from search.tasks.summaries import summarize_windows
 
 SMALLEST = 1e-7
 """Probabilities are kept this far from 0, as Keras keeps them, so that a logarithm is finite."""
@@ -21,10 +24,6 @@ TOLERANCE = 1e-3
 """How far from 0 to 1 a probability may lie by rounding, in half precision too."""
 BINARY = 2
 """Classes that one probability can tell apart."""
-GATHERED = 512
-"""Windows that are summed up at once, to bound memory."""
-
-Predictor: TypeAlias = Callable[[SequenceData, Side], Array]
 
 
 class Classification:
@@ -38,17 +37,25 @@ class Classification:
         "log_loss": "minimize",
     }
 
-    def score(self, labels: Array, predictions: Array, card: SequenceCard) -> dict[str, float]:
+    def output_shape(self, data: SequenceData, length: int) -> tuple[int, ...]:
+        """Say that one prediction is of shape (classes,)."""
+        return (len(data.card.classes),)
+
+    def taught(self, data: SequenceData, output_shape: tuple[int, ...]) -> Windows:
+        """Say that a model is taught class numbers; its loss may ask for another encoding."""
+        return data.answers()
+
+    def score(self, data: SequenceData, side: Side, predict: Predict) -> dict[str, float]:
         """Score class probabilities.
 
         Macro F1 and AUROC are averaged over the classes that the labels show, so that a side in
         which a class is missing can be scored, with the same average for every candidate.
 
         Args:
-            labels: Class numbers of shape (targets,).
-            predictions: Probabilities of shape (targets, classes); for two classes also the
+            data: The study's data.
+            side: Whose targets are scored.
+            predict: Gives probabilities of shape (targets, classes); for two classes also the
                 second one's alone, of shape (targets, 1) or (targets,).
-            card: Names the classes.
 
         Returns:
             Accuracy, macro F1, AUROC (one class against the rest; NaN if the labels show one
@@ -58,7 +65,8 @@ class Classification:
             InvalidArchitecture: If the predictions have another shape or are no probabilities.
             DivergedTraining: If a prediction is not a finite number.
         """
-        probabilities = _read(labels, np.asarray(predictions, dtype=np.float64), len(card.classes))
+        labels, classes = data.labels(side), len(data.card.classes)
+        probabilities = _read(labels, predict(side), classes)
         chosen = probabilities.argmax(axis=1)
         shown = np.unique(labels)
         return {
@@ -67,8 +75,29 @@ class Classification:
                 f1_score(labels, chosen, labels=shown, average="macro", zero_division=0)
             ),
             "auroc": _score_ranks(labels, probabilities, shown),
-            "log_loss": float(log_loss(labels, probabilities, labels=np.arange(len(card.classes)))),
+            "log_loss": float(log_loss(labels, probabilities, labels=np.arange(classes))),
         }
+
+    def tables(self, data: SequenceData, side: Side, predict: Predict) -> Mapping[str, Table]:
+        """Count which class is taken for which.
+
+        Args:
+            data: The study's data.
+            side: Whose targets.
+            predict: As for ``score``.
+
+        Returns:
+            "confusion matrix": a line for each true class, a column for each predicted one.
+        """
+        labels, names = data.labels(side), data.card.classes
+        chosen = _read(labels, predict(side), len(names)).argmax(axis=1)
+        counts = confusion_matrix(labels, chosen, labels=np.arange(len(names))).tolist()
+        lines = [(name, *line) for name, line in zip(names, counts, strict=True)]
+        return {"confusion matrix": (("true class", *names), lines)}
+
+    def reading(self, data: SequenceData, predict: Predict) -> Mapping[str, float]:
+        """Say that a prediction needs no other number to be read."""
+        return {}
 
     def baselines(self, data: SequenceData) -> list[Baseline]:
         """Fit the majority class, and logistic regression on each window's simple statistics.
@@ -83,17 +112,12 @@ class Classification:
             "majority class": _fit_shares(data),
             "logistic regression on window statistics": _fit_linear(data),
         }
-        return [self._measure(name, predict, data) for name, predict in predictors.items()]
-
-    def _measure(self, name: str, predict: Predictor, data: SequenceData) -> Baseline:
-        def score(data: SequenceData, side: Side) -> dict[str, float]:
-            return self.score(data.labels[side], predict(data, side), data.card)
-
-        return Baseline(name=name, validation=score(data, "validation"), score=score)
+        return [make_baseline(name, self, each, data) for name, each in predictors.items()]
 
 
 def _read(labels: Array, predictions: Array, classes: int) -> Array:
     """Check predictions and write them as probabilities of shape (targets, classes)."""
+    predictions = np.asarray(predictions, dtype=np.float64)
     if predictions.ndim == 1:
         predictions = predictions[:, None]
     alone = classes == BINARY and predictions.shape == (len(labels), 1)
@@ -104,12 +128,7 @@ def _read(labels: Array, predictions: Array, classes: int) -> Array:
             f"Received: shape={predictions.shape}. "
             f"End it with Dense({classes}, activation='softmax')."
         )
-    finite = np.isfinite(predictions)
-    if not finite.all():
-        raise DivergedTraining(
-            f"Predictions must be finite numbers. Received: {np.count_nonzero(~finite)} of "
-            f"{predictions.size} are not."
-        )
+    check_finite(predictions)
     low, high = predictions.min(), predictions.max()
     if low < -TOLERANCE or high > 1 + TOLERANCE:
         raise InvalidArchitecture(
@@ -124,7 +143,7 @@ def _read(labels: Array, predictions: Array, classes: int) -> Array:
 
 def _fit_shares(data: SequenceData) -> Predictor:
     """Predict each class by its share of the training targets."""
-    counts = np.bincount(data.labels["train"], minlength=len(data.card.classes))
+    counts = np.bincount(data.labels("train"), minlength=len(data.card.classes))
     return lambda data, side: np.tile(counts / counts.sum(), (len(data.ends[side]), 1))
 
 
@@ -134,7 +153,7 @@ def _fit_linear(data: SequenceData) -> Predictor:
     with warnings.catch_warnings():
         # A linear model that has not quite converged is still a fair baseline.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(summarize_windows(data, "train"), data.labels["train"])
+        model.fit(summarize_windows(data, "train"), data.labels("train"))
 
     def predict(data: SequenceData, side: Side) -> Array:
         predictions = np.zeros((len(data.ends[side]), len(data.card.classes)))
@@ -142,31 +161,6 @@ def _fit_linear(data: SequenceData) -> Predictor:
         return predictions
 
     return predict
-
-
-def summarize_windows(data: SequenceData, side: Side) -> Array:
-    """Compute each longest window's mean, spread, minimum, maximum and last value.
-
-    Args:
-        data: The study's data; of frames, the mean of each channel over the frame is taken.
-        side: Whose targets.
-
-    Returns:
-        Statistics of shape (targets, 5 * channels).
-    """
-    rows = data.rows.mean(axis=tuple(range(1, data.rows.ndim - 1)))
-    ends = data.ends[side]
-    parts = [
-        _summarize(gather_windows(rows, ends[low : low + GATHERED], data.card.longest))
-        for low in range(0, len(ends), GATHERED)
-    ]
-    return np.concatenate(parts)
-
-
-def _summarize(windows: Array) -> Array:
-    """Compute the statistics of windows of shape (windows, steps, channels)."""
-    statistics = [windows.mean(1), windows.std(1), windows.min(1), windows.max(1), windows[:, -1]]
-    return np.concatenate(statistics, axis=1)
 
 
 def _score_ranks(labels: Array, probabilities: Array, shown: Array) -> float:

@@ -1,16 +1,20 @@
 """Windows become batches, gathered by index and in an order that depends on seed and epoch alone."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from search.data.sequences import Array, gather_windows
+from search.data.sequences import Array, Windows
 
 GRAPH_BYTES = 512 * 2**20
 """Rows up to this size are gathered inside TensorFlow's graph, which holds one copy of them."""
 PREDICTION_BATCH = 512
+PREDICTION_BYTES = 16 * 2**20
+"""Windows that are predicted at once take no more than this: a CNN's features take tens of times
+as much."""
 
 
 def epoch_order(targets: int, batch_size: int, seed: int, epoch: int) -> Array:
@@ -61,7 +65,7 @@ class WindowBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publi
 
 
 def make_batches(
-    rows: Array, ends: Array, labels: Array, *, length: int, orders: Iterator[Array], steps: int
+    inputs: Windows, taught: Windows, ends: Array, *, orders: Iterator[Array], steps: int
 ) -> Any:
     """Make what ``model.fit`` trains on.
 
@@ -69,36 +73,36 @@ def make_batches(
     handed to ``fit``, measured on windows of 128 x 9.
 
     Args:
-        rows: Scaled rows of shape (rows, ...).
+        inputs: What the model reads for each target.
+        taught: What its prediction is compared with.
         ends: Row that each window ends at, of shape (targets,).
-        labels: What the model is taught for each target, of shape (targets, ...).
-        length: Rows in one window.
         orders: The order of the targets for each epoch, as ``epoch_order`` gives it.
         steps: Batches in one epoch.
 
     Returns:
         A dataset for ``fit(..., steps_per_epoch=steps, shuffle=False)``.
     """
-    if keras.backend.backend() == "tensorflow" and rows.nbytes <= GRAPH_BYTES:
-        return _graph_batches(rows, ends, labels, length=length, orders=orders, steps=steps)
+    if keras.backend.backend() == "tensorflow" and inputs.rows.nbytes <= GRAPH_BYTES:
+        return _graph_batches(inputs, taught, ends, orders=orders, steps=steps)
 
     def gather(chosen: Array) -> tuple[Array, Array]:
-        return gather_windows(rows, ends[chosen], length), labels[chosen]
+        return inputs.gather(ends[chosen]), taught.gather(ends[chosen])
 
     return WindowBatches(gather, orders, steps)
 
 
 def _graph_batches(
-    rows: Array, ends: Array, labels: Array, *, length: int, orders: Iterator[Array], steps: int
+    inputs: Windows, taught: Windows, ends: Array, *, orders: Iterator[Array], steps: int
 ) -> Any:
     import tensorflow as tf  # noqa: PLC0415  # the other backends run without it
 
-    all_rows, all_ends, all_labels = tf.constant(rows), tf.constant(ends), tf.constant(labels)
-    steps_back = tf.range(1 - length, 1, dtype=all_ends.dtype)
+    all_ends = tf.constant(ends)
+    read = _graph_gather(inputs, tf.constant(inputs.rows))
+    answer = _graph_gather(taught, tf.constant(taught.rows))
 
     def gather(chosen: Any) -> tuple[Any, Any]:
-        index = tf.gather(all_ends, chosen)[:, None] + steps_back
-        return tf.gather(all_rows, index), tf.gather(all_labels, chosen)
+        last = tf.gather(all_ends, chosen)
+        return read(last), answer(last)
 
     epochs = tf.data.Dataset.from_generator(
         lambda: orders, output_signature=tf.TensorSpec([None], tf.int64)
@@ -109,23 +113,38 @@ def _graph_batches(
     return batches.map(gather).prefetch(2)
 
 
-def predict(model: Any, rows: Array, ends: Array, length: int) -> Array:
+def _graph_gather(windows: Windows, rows: Any) -> Callable[[Any], Any]:
+    """Do what ``Windows.gather`` does, in TensorFlow's graph."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    def gather(ends: Any) -> Any:
+        index = ends if windows.offsets is None else ends[:, None] + windows.offsets
+        found = tf.gather(rows, index)
+        if windows.mean is not None:
+            found = (tf.cast(found, tf.float32) - windows.mean) / windows.scale
+        return tf.reshape(found, (-1, *windows.window_shape))
+
+    return gather
+
+
+def predict(model: Any, inputs: Windows, ends: Array) -> Array:
     """Predict for the windows that end at the given rows, in large batches of one shape.
 
     Args:
         model: A built Keras model of one input and one output.
-        rows: Scaled rows of shape (rows, ...).
+        inputs: What the model reads for each target.
         ends: Row that each window ends at, of shape (targets,).
-        length: Rows in one window.
 
     Returns:
         The model's output of shape (targets, ...).
     """
-    batches = -(-len(ends) // PREDICTION_BATCH)
+    bytes_each = 4 * math.prod(inputs.window_shape)
+    largest = max(1, min(PREDICTION_BATCH, PREDICTION_BYTES // bytes_each))
+    batches = -(-len(ends) // largest)
     size = -(-len(ends) // batches)
     padded = np.resize(ends, batches * size)
     outputs = [
-        model.predict_on_batch(gather_windows(rows, padded[start : start + size], length))
+        model.predict_on_batch(inputs.gather(padded[start : start + size]))
         for start in range(0, len(padded), size)
     ]
     return np.concatenate(outputs)[: len(ends)]

@@ -68,7 +68,8 @@ def _carry_out(order: object, bench: Workbench, channel: Channel) -> None:
         case ScoreTrial():
             candidate = bench.build(replay(order.parameters), order.seed)
             load_weights(candidate.model, Path(order.weights))
-            channel.send(TrialScored(metrics=bench.score(candidate, "test")))
+            metrics, tables = bench.examine(candidate, "test")
+            channel.send(TrialScored(metrics=metrics, tables=tables))
         case _:
             raise TypeError(f"order must be one of ToWorker. Received: order={order!r}.")
 

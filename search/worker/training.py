@@ -11,7 +11,7 @@ import keras
 import keras_tuner
 import numpy as np
 
-from search.data.sequences import Array, Side, gather_windows
+from search.data.sequences import Array, Side
 from search.errors import (
     CandidateError,
     ConfigError,
@@ -33,7 +33,7 @@ from search.messages import (
 from search.worker.batches import epoch_order, make_batches
 from search.worker.hyperparameters import AskingHyperParameters
 from search.worker.weights import save_weights
-from search.worker.workbench import Candidate, Workbench, candidate_errors, encode_labels
+from search.worker.workbench import Candidate, Workbench, candidate_errors
 
 OUTCOMES: Mapping[type[CandidateError], Outcome] = {
     InvalidArchitecture: Outcome.INVALID,
@@ -79,6 +79,7 @@ def run_trial(
             CandidateBuilt(
                 parameters=dict(hp.values),
                 parameter_count=candidate.model.count_params(),
+                targets_hash=bench.data.targets_hash("validation"),
                 notes=candidate.notes,
             )
         )
@@ -226,22 +227,27 @@ def _fit(bench: Workbench, candidate: Candidate, hp: AskingHyperParameters, plan
     """Train, by the hypermodel's own ``fit`` where it has one."""
     data, model = bench.data, candidate.model
     ends = np.concatenate([data.ends[side] for side in plan.sides])
-    classes = np.concatenate([data.labels[side] for side in plan.sides])
-    labels = encode_labels(model, classes, len(data.card.classes))
     known = {"epochs": plan.epochs, "callbacks": list(plan.callbacks), "verbose": 0}
+    known |= _weigh_classes(bench, plan.sides)
     if type(candidate.hypermodel).fit is not keras_tuner.HyperModel.fit:
-        windows = gather_windows(data.rows, ends, candidate.length)
-        validation = encode_labels(model, data.labels["validation"], len(data.card.classes))
-        known["validation_data"] = (data.windows("validation", candidate.length), validation)
-        candidate.hypermodel.fit(hp, model, windows, labels, **known)
+        held = data.ends["validation"]
+        known["validation_data"] = (candidate.inputs.gather(held), candidate.taught.gather(held))
+        windows, taught = candidate.inputs.gather(ends), candidate.taught.gather(ends)
+        candidate.hypermodel.fit(hp, model, windows, taught, **known)
         return
     asked = int(hp.values.get("batch_size", bench.config.training.batch_size))
-    batch_size = min(asked, len(labels))
-    steps = -(-len(labels) // batch_size)
-    orders = (
-        epoch_order(len(labels), batch_size, plan.seed, epoch) for epoch in range(plan.epochs)
-    )
-    batches = make_batches(
-        data.rows, ends, labels, length=candidate.length, orders=orders, steps=steps
-    )
+    batch_size = min(asked, len(ends))
+    steps = -(-len(ends) // batch_size)
+    orders = (epoch_order(len(ends), batch_size, plan.seed, epoch) for epoch in range(plan.epochs))
+    batches = make_batches(candidate.inputs, candidate.taught, ends, orders=orders, steps=steps)
     model.fit(batches, steps_per_epoch=steps, shuffle=False, **known)
+
+
+def _weigh_classes(bench: Workbench, sides: Sequence[Side]) -> dict[str, dict[int, float]]:
+    """Let rare classes weigh more where the study asks for it, as scikit-learn's "balanced"."""
+    if bench.config.task.class_weights == "none" or bench.config.task.kind != "classification":
+        return {}
+    labels = np.concatenate([bench.data.labels(side) for side in sides])
+    counts = np.bincount(labels, minlength=len(bench.data.card.classes))
+    weights = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return {"class_weight": dict(enumerate(weights.tolist()))}

@@ -4,18 +4,19 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import keras
 import keras_tuner
 import numpy as np
 
-from search.data.preparation import sequence_lengths
-from search.data.sequences import Array, SequenceData, Side, gather_windows
+from search.data.sequences import SequenceData, Side, Windows
+from search.data.targets import sequence_lengths
 from search.errors import InvalidArchitecture, OutOfMemory, OversizedModel
-from search.messages import WorkerSetup
-from search.tasks import Task, make_task, objective_direction
+from search.messages import Table, WorkerSetup
+from search.tasks import Predict, Task, make_task, objective_direction
 from search.worker.batches import predict
 from search.worker.hyperparameters import AskingHyperParameters
 from search.worker.spaces import make_hypermodel, takes_input_shape
@@ -23,6 +24,8 @@ from spaces.shapes import ShapeClipped
 
 MEMORY_SIGNS = re.compile(r"resource.?exhausted|out of memory|OOM when allocating", re.IGNORECASE)
 """How TensorFlow and JAX say that memory ran out, in an exception's type or text."""
+FEW = 8
+"""Targets that a candidate is tried on before it is trained."""
 TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*m")
 """Keras prints parts of its messages in bold."""
 
@@ -34,13 +37,15 @@ class Candidate:
     Attributes:
         model: The compiled Keras model.
         hypermodel: What built it.
-        length: Rows in the windows that it reads.
+        inputs: The windows that it reads.
+        taught: What its loss compares its predictions with.
         notes: What a person should know of its making, for example what was clipped.
     """
 
     model: Any
     hypermodel: keras_tuner.HyperModel
-    length: int
+    inputs: Windows
+    taught: Windows
     notes: tuple[str, ...]
 
 
@@ -79,10 +84,15 @@ class Workbench:
         """
         keras.utils.clear_session(free_memory=False)
         keras.utils.set_random_seed(seed)
-        length = self._ask_length(hp)
+        inputs, cut = self._ask_inputs(hp)
+        card = self.data.card
         offered = {
-            "input_shape": (length, *self.data.rows.shape[1:]),
-            "classes": len(self.data.card.classes),
+            "input_shape": inputs.window_shape,
+            "output_shape": self.task.output_shape(self.data, inputs.window_shape[0]),
+            "task": self.task.kind,
+            "classes": len(card.classes),
+            "target_channels": card.target_channels,
+            "season": self.config.task.season,
             "targets": self.count_targets(sides),
             "epochs": self.config.training.max_epochs,
         }
@@ -91,7 +101,7 @@ class Workbench:
             warnings.simplefilter("always", ShapeClipped)
             model = hypermodel.build(hp)
             if not model.built:
-                model(self.data.windows("validation", length)[:1])
+                model(inputs.gather(self.data.ends["validation"][:1]))
         limit = self.config.training.max_parameters
         if model.count_params() > limit:
             raise OversizedModel(
@@ -99,8 +109,13 @@ class Workbench:
                 f"Received: a model with {model.count_params():,}."
             )
         clipped = [str(w.message) for w in caught if issubclass(w.category, ShapeClipped)]
-        notes = (*clipped, *hp.notes)
-        return Candidate(model=model, hypermodel=hypermodel, length=length, notes=notes)
+        return Candidate(
+            model=model,
+            hypermodel=hypermodel,
+            inputs=inputs,
+            taught=self._find_taught(model, inputs),
+            notes=(*cut, *clipped, *hp.notes),
+        )
 
     def check(self, candidate: Candidate) -> None:
         """Try the candidate on two windows: score what comes out, and compute its loss.
@@ -115,14 +130,25 @@ class Workbench:
                 "build must return a compiled model. Received: a model without optimizer and "
                 "loss. Call model.compile(optimizer, loss) in build."
             )
-        ends, labels = self.data.ends["validation"][:2], self.data.labels["validation"][:2]
+        few = self.data.few(FEW)
+        ends = few.ends["validation"]
         with candidate_errors():
-            outputs = predict(model, self.data.rows, ends, candidate.length)
-        self.task.score(labels, outputs, self.data.card)
+            outputs = predict(model, candidate.inputs, ends)
+        self.task.score(few, "validation", lambda side: outputs)
         with candidate_errors():
-            taught = encode_labels(model, labels, len(self.data.card.classes))
-            windows = gather_windows(self.data.rows, ends, candidate.length)
+            windows, taught = candidate.inputs.gather(ends[:2]), candidate.taught.gather(ends[:2])
             model.compute_loss(x=windows, y=taught, y_pred=model(windows))
+
+    def predict(self, candidate: Candidate) -> Predict:
+        """Make what predicts for the targets of a side, once for each side.
+
+        Args:
+            candidate: Built, and trained or loaded.
+
+        Returns:
+            A function from a side to predictions of shape (targets, ...).
+        """
+        return cache(lambda side: predict(candidate.model, candidate.inputs, self.data.ends[side]))
 
     def score(self, candidate: Candidate, side: Side) -> dict[str, float]:
         """Score a candidate on one side's targets.
@@ -134,34 +160,72 @@ class Workbench:
         Returns:
             Metric names and values.
         """
-        ends = self.data.ends[side]
-        outputs = predict(candidate.model, self.data.rows, ends, candidate.length)
-        return dict(self.task.score(self.data.labels[side], outputs, self.data.card))
+        return dict(self.task.score(self.data, side, self.predict(candidate)))
 
-    def _ask_length(self, hp: AskingHyperParameters) -> int:
-        low, high, step = sequence_lengths(self.config.sequence_length, self.data.card.longest)
-        if low == high or not takes_input_shape(self.config.space, self.config.space_arguments):
-            return int(hp.Fixed("sequence_length", high))
-        if step == 1:
-            return int(hp.Int("sequence_length", low, high, sampling="log", default=high))
-        return int(hp.Int("sequence_length", low, high, step=step, default=high))
+    def examine(
+        self, candidate: Candidate, side: Side
+    ) -> tuple[dict[str, float], dict[str, Table]]:
+        """Score a candidate on one side's targets, and say where it is wrong.
+
+        Args:
+            candidate: Built, and trained or loaded.
+            side: Whose targets.
+
+        Returns:
+            Metric names and values, and tables by name.
+        """
+        predicted = self.predict(candidate)
+        scores = dict(self.task.score(self.data, side, predicted))
+        return scores, dict(self.task.tables(self.data, side, predicted))
+
+    def _find_taught(self, model: Any, inputs: Windows) -> Windows:
+        """Find what a model's predictions are compared with, by their shape and its loss."""
+        try:
+            shape = model.output_shape[1:]
+        except AttributeError:  # a subclassed model knows no shape before it has put something out
+            with candidate_errors():
+                example = inputs.gather(self.data.ends["validation"][:1])
+                shape = keras.ops.shape(model(example))[1:]
+        taught = self.task.taught(self.data, tuple(shape))
+        return encode_classes(model, taught, len(self.data.card.classes))
+
+    def _ask_inputs(self, hp: AskingHyperParameters) -> tuple[Windows, list[str]]:
+        """Ask for sequence length and frame stride; also say what was cut down."""
+        config, longest = self.config.sequence_length, self.data.card.longest
+        low, high, step = sequence_lengths(config, longest)
+        if not takes_input_shape(self.config.space, self.config.space_arguments):
+            return self.data.inputs(int(hp.Fixed("sequence_length", high))), []
+        if low == high:
+            length = int(hp.Fixed("sequence_length", high))
+        elif step == 1:
+            length = int(hp.Int("sequence_length", low, high, sampling="log", default=high))
+        else:
+            length = int(hp.Int("sequence_length", low, high, step=step, default=high))
+        if config.max_stride == 1:
+            return self.data.inputs(length), []
+        asked = int(hp.Int("frame_stride", 1, config.max_stride, default=1))
+        stride = max(1, min(asked, (longest - 1) // max(1, length - 1)))
+        cut = (
+            f"frame_stride={asked} became {stride}: {length} steps must lie within {longest} rows."
+        )
+        return self.data.inputs(length, stride), [cut] if stride != asked else []
 
 
-def encode_labels(model: Any, labels: Array, classes: int) -> Array:
-    """Encode labels as the model's own loss reads them.
+def encode_classes(model: Any, taught: Windows, classes: int) -> Windows:
+    """Encode class numbers as the model's own loss reads them.
 
     Args:
         model: A compiled Keras model.
-        labels: Class numbers of shape (targets,).
+        taught: What it is taught: class numbers, or whatever its task predicts.
         classes: How many classes there are.
 
     Returns:
-        The same numbers, or one column a class for ``categorical_crossentropy``.
+        The same, or one column a class for ``categorical_crossentropy``.
     """
     loss = model.loss if isinstance(model.loss, str) else getattr(model.loss, "name", "")
-    if loss == "categorical_crossentropy":
-        return np.eye(classes, dtype="float32")[labels]
-    return labels
+    if loss == "categorical_crossentropy" and taught.rows.ndim == 1:
+        return replace(taught, rows=np.eye(classes, dtype="float32")[taught.rows])
+    return taught
 
 
 @contextmanager

@@ -2,18 +2,18 @@ import keras
 import keras_tuner
 import pytest
 
-from spaces.compiling import OPTIMIZERS, ask_optimizer
+from spaces.compiling import OPTIMIZERS, Training, ask_optimizer
 
 
 def optimizer_for(**answers):
     hp = keras_tuner.HyperParameters()
     hp.values.update(answers)
-    return ask_optimizer(hp)
+    return ask_optimizer(hp, Training())
 
 
 def test_batch_size_is_asked_for_under_the_name_that_the_training_loop_reads():
     hp = keras_tuner.HyperParameters()
-    ask_optimizer(hp)
+    ask_optimizer(hp, Training())
 
     assert 1 <= hp.values["batch_size"] <= 128
 

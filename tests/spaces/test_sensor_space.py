@@ -1,21 +1,14 @@
 import itertools
-import os
 import random
-import subprocess
-import sys
-import warnings
 
 import keras
-import keras_tuner
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from keras_tuner.engine import hyperparameters
 
-from spaces import SPACES
 from spaces.sensor import Sensor, layer_shapes
-from spaces.shapes import LEAST_STEPS, ShapeClipped, admit_pool_sizes
+from spaces.shapes import LEAST_STEPS, admit_pool_sizes
 
 STEPS = (1, 2, 3, 5, 8, 17, 50, 128, 500, 5000)
 CHANNELS = (1, 3, 9, 20, 64)
@@ -23,72 +16,39 @@ INPUT_SHAPES = tuple(itertools.product(STEPS, CHANNELS))
 CLASSES = 6
 
 
-def build(input_shape, answers=None, classes=CLASSES):
-    """Return the model, every answer, and the sentences about what was clipped."""
-    hp = keras_tuner.HyperParameters()
-    hp.values.update(answers or {})
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ShapeClipped)
-        model = Sensor(input_shape, classes).build(hp)
-    return model, hp, [str(warning.message) for warning in caught]
-
-
-def shapes_of(model):
-    return [(layer.name, tuple(layer.output.shape[1:])) for layer in model.layers]
+@pytest.fixture(scope="module")
+def build_classifier(build):
+    return lambda input_shape, answers=None, classes=CLASSES: build(
+        Sensor(input_shape, (classes,)), answers
+    )
 
 
 @pytest.fixture(scope="module")
-def space():
-    return build((128, 9))[1].space
+def space(build_classifier):
+    return build_classifier((128, 9))[1].space
 
 
-def draw_answers(space, source):
-    return {asked.name: asked.random_sample(source.random()) for asked in space}
+def forecaster(steps, horizon=6, season=4, channels=(2, 0)):
+    return Sensor((steps, 3), (horizon, 2), "forecasting", target_channels=channels, season=season)
 
 
-def strategy_for(asked):
-    match asked:
-        case hyperparameters.Boolean():
-            return st.booleans()
-        case hyperparameters.Choice():
-            return st.sampled_from(asked.values)
-        case hyperparameters.Int():
-            steps = (asked.max_value - asked.min_value) // (asked.step or 1)
-            low, step = asked.min_value, asked.step or 1
-            return st.integers(0, steps).map(lambda index: low + index * step)
-        case hyperparameters.Float():
-            return st.floats(asked.min_value, asked.max_value)
-    raise TypeError(asked)
-
-
-@pytest.fixture(scope="module")
-def any_answers(space):
-    return st.fixed_dictionaries({asked.name: strategy_for(asked) for asked in space})
-
-
-def test_the_space_is_found_by_its_name():
-    assert SPACES["sensor"] is Sensor
-
-
-def test_the_default_candidate_is_a_compiled_classifier():
-    model, _, clipped = build((128, 9))
-
-    assert model.input_shape == (None, 128, 9)
-    assert model.output_shape == (None, CLASSES)
-    assert model.loss == "sparse_categorical_crossentropy"
-    assert clipped == []
+def without_network(model):
+    """Set the last layer to zero: what is left is what the forecast is relative to."""
+    values = model.get_layer("values")
+    values.set_weights([np.zeros_like(weights) for weights in values.get_weights()])
+    return model
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_the_default_candidate_learns_an_order_that_no_average_shows():
+def test_the_default_candidate_learns_an_order_that_no_average_shows(build_classifier):
     source = np.random.default_rng(0)
     rising = np.linspace(-1, 1, 24, dtype="float32")[:, None] * np.ones(3, "float32")
     labels = source.integers(0, 2, 256)
     noise = 0.3 * source.standard_normal((256, 24, 3)).astype("float32")
     windows = np.where(labels[:, None, None] == 1, rising, -rising) + noise
     keras.utils.set_random_seed(0)
-    model, _, _ = build((24, 3), classes=2)
+    model, _, _ = build_classifier((24, 3), classes=2)
 
     model.fit(windows[:192], labels[:192], epochs=8, batch_size=32, verbose=0)
 
@@ -97,49 +57,24 @@ def test_the_default_candidate_learns_an_order_that_no_average_shows():
 
 
 @pytest.mark.parametrize("input_shape", [(1, 1), (2, 3), (8, 1), (5000, 64)])
-def test_the_default_candidate_builds_for_the_smallest_and_the_largest_inputs(input_shape):
-    model, hp, _ = build(input_shape)
+def test_the_default_candidate_builds_for_the_smallest_and_the_largest_inputs(
+    input_shape, build_classifier, shapes_of
+):
+    model, hp, _ = build_classifier(input_shape)
 
     assert shapes_of(model) == layer_shapes(input_shape, CLASSES, hp.values)
 
 
-def test_what_the_input_does_not_admit_is_said():
-    _, _, clipped = build((8, 1), {"conv_blocks": 3, "pool_size": 4})
+def test_what_the_input_does_not_admit_is_said(build_classifier):
+    _, _, clipped = build_classifier((8, 1), {"conv_blocks": 3, "pool_size": 4})
 
     assert len(clipped) == 1
     assert "pool_size=4 became 4, 1, 1" in clipped[0]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
-def test_every_hyperparameter_is_asked_for_in_one_domain_whatever_the_input_and_the_answers(space):
-    source = random.Random(1)
-    domains = [asked.get_config() for asked in space]
-
-    for input_shape in source.sample(INPUT_SHAPES, 12):
-        _, hp, _ = build(input_shape, draw_answers(space, source))
-        assert [asked.get_config() for asked in hp.space] == domains
-
-
-def test_every_default_lies_in_its_own_domain(space):
-    for asked in space:
-        if isinstance(asked, hyperparameters.Boolean | hyperparameters.Choice):
-            assert asked.default in asked.values
-        else:
-            assert asked.min_value <= asked.default <= asked.max_value
-            assert (asked.default - asked.min_value) % (asked.step or 1e-9) < 1e-8
-
-
-def test_no_hyperparameter_has_both_a_step_and_log_sampling(space):
-    numbers = [asked for asked in space if hasattr(asked, "sampling")]
-
-    assert numbers
-    assert not [asked.name for asked in numbers if asked.sampling == "log" and asked.step]
-
-
-@pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_ten_thousand_answers_times_fifty_inputs_leave_no_impossible_shape(space):
+def test_ten_thousand_answers_times_fifty_inputs_leave_no_impossible_shape(space, draw_answers):
     source = random.Random(2)
 
     for _ in range(10_000):
@@ -154,24 +89,27 @@ def test_ten_thousand_answers_times_fifty_inputs_leave_no_impossible_shape(space
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_three_hundred_random_candidates_build_with_the_shapes_that_were_worked_out(space):
+def test_random_candidates_build_with_the_shapes_that_were_worked_out(
+    space, build_classifier, draw_answers, shapes_of
+):
     source = random.Random(3)
 
-    for number in range(300):
+    for number in range(2 * len(INPUT_SHAPES)):
         input_shape = INPUT_SHAPES[number % len(INPUT_SHAPES)]
         answers = draw_answers(space, source)
-        keras.utils.clear_session(free_memory=False)
-        model, _, _ = build(input_shape, answers)
+        model, _, _ = build_classifier(input_shape, answers)
         assert shapes_of(model) == layer_shapes(input_shape, CLASSES, answers)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_any_answers_build_for_any_input(any_answers):
-    @settings(max_examples=25, deadline=None, derandomize=True)
-    @given(any_answers, st.integers(1, 300), st.integers(1, 8), st.integers(2, 9))
+def test_any_answers_build_the_layers_that_were_worked_out(
+    space, answers_to, build_classifier, shapes_of
+):
+    @settings(max_examples=20, deadline=None, derandomize=True)
+    @given(answers_to(space), st.integers(1, 300), st.integers(1, 8), st.integers(2, 9))
     def check(answers, steps, channels, classes):
-        model, _, clipped = build((steps, channels), answers, classes)
+        model, _, clipped = build_classifier((steps, channels), answers, classes)
         asked, blocks = answers["pool_size"], answers["conv_blocks"]
         admitted = admit_pool_sizes(steps, asked, blocks, LEAST_STEPS)
         assert shapes_of(model) == layer_shapes((steps, channels), classes, answers)
@@ -180,63 +118,119 @@ def test_any_answers_build_for_any_input(any_answers):
     check()
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("readout", ["last", "mean", "max"])
-def test_every_lstm_keeps_what_the_fast_kernel_asks_for(bidirectional, readout):
-    answers = {"lstm_layers": 2, "bidirectional": bidirectional, "readout": readout}
-    model, _, _ = build((16, 3), answers)
-    layers = [layer for layer in model.layers if layer.name in ("lstm_0", "lstm_1")]
-    if bidirectional:
-        layers = [way for both in layers for way in (both.forward_layer, both.backward_layer)]
+@pytest.mark.parametrize(
+    ("predicts", "horizon", "rows"),
+    [
+        ("change_from_last", 3, [9, 9, 9]),
+        ("change_from_season", 3, [6, 7, 8]),
+        ("change_from_season", 6, [6, 7, 8, 9, 6, 7]),
+    ],
+)
+def test_a_forecast_is_relative_to_the_past_of_its_variables(predicts, horizon, rows, build):
+    model, _, clipped = build(forecaster(10, horizon), {"predicts": predicts})
+    window = np.arange(30, dtype="float32").reshape(1, 10, 3)
 
-    assert len(layers) == (4 if bidirectional else 2)
-    for layer in layers:
-        # the conditions that Keras documents at keras.layers.LSTM
-        assert layer.activation is keras.activations.tanh
-        assert layer.recurrent_activation is keras.activations.sigmoid
-        assert layer.recurrent_dropout == 0
-        assert not layer.unroll
-        assert layer.use_bias
-        assert layer.use_cudnn == "auto"
+    assert without_network(model)(window).numpy() == pytest.approx(window[:, rows][..., [2, 0]])
+    assert clipped == []
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_the_same_answers_give_the_same_architecture(bidirectional):
-    answers = {"bidirectional": bidirectional, "readout": "mean", "optimizer": "rmsprop"}
-    first, second = build((40, 3), answers)[0], build((40, 3), answers)[0]
+@pytest.mark.parametrize(("centered", "expected"), [(True, [[15.5, 13.5]]), (False, [[0, 0]])])
+def test_the_mean_that_centering_takes_off_the_window_is_added_to_the_values(
+    centered, expected, build
+):
+    answers = {"predicts": "value", "center_windows": centered}
+    model, _, _ = build(forecaster(10, horizon=1), answers)
+    window = np.arange(30, dtype="float32").reshape(1, 10, 3)
 
-    assert first.to_json() == second.to_json()
+    assert without_network(model)(window).numpy()[0] == pytest.approx(np.array(expected))
 
 
 @pytest.mark.parametrize(
-    ("input_shape", "classes", "sentence"),
-    [
-        ((0, 9), 6, r"input_shape must be at least \(1, 1\).*Received: input_shape=\(0, 9\)"),
-        ((128, 0), 6, r"input_shape must be at least \(1, 1\).*Received: input_shape=\(128, 0\)"),
-        ((128, 9), 1, "classes must be at least 2. Received: classes=1"),
-    ],
+    ("season", "why"), [(None, "there is no season"), (12, "10 steps show no season of 12")]
 )
-def test_sizes_that_make_no_classifier_are_refused(input_shape, classes, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        Sensor(input_shape, classes)
+def test_a_season_that_the_window_does_not_show_is_replaced_by_the_last_row(season, why, build):
+    model, _, clipped = build(forecaster(10, season=season), {"predicts": "change_from_season"})
+    window = np.arange(30, dtype="float32").reshape(1, 10, 3)
+
+    assert clipped == [f"predicts='change_from_season' became 'change_from_last': {why}."]
+    assert without_network(model)(window).numpy()[0, 5] == pytest.approx([29, 27])
+
+
+def test_a_forecaster_that_does_not_see_the_past_of_its_variables_is_not_asked_about_it(build):
+    _, hp, _ = build(forecaster(10, channels=()))
+
+    assert not {"predicts", "center_windows"} & set(hp.values)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_the_space_trains_on_jax_without_tensorflow():
-    pytest.importorskip("jax", reason="the jax extra is not installed")
-    script = """
-import sys, keras_tuner, numpy
-from spaces import SPACES
-model = SPACES["sensor"]((8, 2), 3).build(keras_tuner.HyperParameters())
-model.fit(numpy.zeros((4, 8, 2)), numpy.array([0, 1, 2, 0]), verbose=0)
-print(model.output_shape, "tensorflow" in sys.modules)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "(None, 3) False"
+@pytest.mark.timeout(120)
+def test_the_default_forecaster_beats_a_repeated_season_where_the_level_drifts(build):
+    source = np.random.default_rng(0)
+    time = np.arange(1200)
+    series = np.sin(time * np.pi / 6) * (1 + time / 600) + time / 100
+    series = (series + 0.05 * source.standard_normal(1200)).astype("float32")[:, None]
+    ends = np.arange(36, 1194)
+    windows, targets = (series[ends[:, None] + np.arange(*span)] for span in ((-36, 0), (0, 6)))
+    keras.utils.set_random_seed(0)
+    space = Sensor((36, 1), (6, 1), "forecasting", target_channels=(0,), season=12)
+    model, _, _ = build(space)
+
+    model.fit(windows[:900], targets[:900], epochs=6, verbose=0)
+
+    naive = np.mean((windows[950:, 24:30] - targets[950:]) ** 2)
+    assert model.evaluate(windows[950:], targets[950:], verbose=0) < 0.5 * naive
+
+
+def test_a_predictor_does_not_see_the_row_that_it_predicts(build):
+    model, _, _ = build(Sensor((8, 2), (8, 2), "anomaly", detector="predictor"))
+    window = np.random.default_rng(0).random((1, 8, 2), "float32")
+    other = window.copy()
+    other[:, -1] += 5
+
+    assert model.output_shape == (None, 1, 2)
+    assert (model(window).numpy() == model(other).numpy()).all()
+
+
+def test_a_predictor_of_a_single_row_sees_nothing(build):
+    model, _, clipped = build(Sensor((1, 2), (1, 2), "anomaly", detector="predictor"))
+    windows = np.random.default_rng(0).random((3, 1, 2), "float32")
+
+    assert np.ptp(model(windows).numpy(), axis=0).max() == 0
+    assert not [sentence for sentence in clipped if "pool_size" not in sentence]
+
+
+def test_an_unknown_detector_is_named():
+    with pytest.raises(ValueError, match=r"'autoencoder', 'predictor'.*detector='oracle'"):
+        Sensor((8, 2), (8, 2), "anomaly", detector="oracle")
+
+
+@pytest.mark.parametrize("steps", [1, 7, 32, 33])
+def test_an_autoencoder_sees_a_window_through_fewer_numbers_than_it_holds(steps, build):
+    model, _, _ = build(Sensor((steps, 8), (steps, 8), "anomaly"))
+    code = model.get_layer("code").output.shape
+
+    assert model.output_shape == (None, steps, 8)
+    assert code[1] * code[2] < steps * 8 or steps == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("detector", ["autoencoder", "predictor"])
+def test_what_learned_a_wave_is_further_from_a_broken_one(detector, build):
+    source = np.random.default_rng(0)
+    phases = source.uniform(0, 2 * np.pi, (400, 1, 1))
+    waves = np.sin(phases + np.arange(24)[None, :, None] / 2 + np.array([0, 1]))
+    waves = (waves + 0.05 * source.standard_normal(waves.shape)).astype("float32")
+    broken = waves[300:].copy()
+    broken[:, 23, 1] = -broken[:, 23, 0]
+    keras.utils.set_random_seed(0)
+    model, _, _ = build(Sensor((24, 2), (24, 2), "anomaly", detector=detector))
+    taught = waves if detector == "autoencoder" else waves[:, -1:]
+
+    model.fit(waves[:300], taught[:300], epochs=30, verbose=0)
+
+    last = {
+        name: model(x).numpy()[:, -1:] - x[:, -1:]
+        for name, x in (("whole", waves[300:]), ("broken", broken))
+    }
+    assert np.mean(last["broken"] ** 2) > 3 * np.mean(last["whole"] ** 2)

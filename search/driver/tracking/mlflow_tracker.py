@@ -140,7 +140,8 @@ class MlflowTracker:
         """Record the parameters, the size of the model and what the space clipped."""
         params = as_params(built.parameters)
         metrics = as_metrics({"parameter_count": built.parameter_count}, now_ms())
-        tags = as_tags({"notes": "\n".join(built.notes)} if built.notes else {})
+        words = {"targets": built.targets_hash, "notes": "\n".join(built.notes)}
+        tags = as_tags({name: word for name, word in words.items() if word})
         self._send(
             f"parameters of trial {number}",
             lambda: self._client.log_batch(self._trial_run(number), metrics, params, tags),

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from search.config import SequenceLengthConfig, StudyConfig, make_config
-from search.data.preparation import prepare_data, sequence_lengths
+from search.data.preparation import prepare_data
 from search.data.sequences import SIDES, Array, SequenceData
+from search.data.targets import sequence_lengths
 from search.errors import DataError
 
 
@@ -131,7 +132,7 @@ def test_the_embedded_machines_are_ready_for_a_study(tmp_path: Path) -> None:
     config = make_config({"name": "test", "data": {"source": "machine", "machines": 9}})
     data, _ = prepare_data(config, tmp_path)
     assert data.card.audit.endswith("no row stands on two sides.")
-    assert all(len(np.unique(data.labels[side])) == len(data.card.classes) for side in SIDES)
+    assert all(len(np.unique(data.labels(side))) == len(data.card.classes) for side in SIDES)
     assert data.windows("train", data.card.longest).shape[1:] == (data.card.longest, 5)
 
 

@@ -2,28 +2,31 @@ from typing import Any
 
 import numpy as np
 import pytest
+from recordings import make_clips, make_streams, place
 
-from search.config import SplitConfig
+from search.config import SplitConfig, TaskConfig
 from search.data.recordings import Recordings
-from search.data.sequences import SIDES
-from search.data.splits import split_targets
+from search.data.sequences import SIDES, Array, Side
+from search.data.splits import check_sides, keep_normal, split_targets
 from search.errors import ConfigError, DataError
 
 
 def make_recordings(count: int = 40, **fields: Any) -> Recordings:
-    """Targets on one row each, with two classes and groups of four."""
-    values: dict[str, Any] = {
-        "description": "Rows for a test.",
-        "rows": np.random.default_rng(0).standard_normal((count, 2)).astype(np.float32),
-        "ends": np.arange(count),
-        "labels": np.random.default_rng(1).integers(0, 2, count),
-        "groups": np.arange(count) // 4,
-        "official_test": np.zeros(count, dtype=bool),
-        "longest": 1,
-        "channels": ("a", "b"),
-        "classes": ("even", "odd"),
-    }
-    return Recordings(**(values | fields))
+    """Clips of one row each, with two classes and groups of four."""
+    rows = np.random.default_rng(0).standard_normal((count, 1, 2))
+    labels = np.random.default_rng(1).integers(0, 2, count)
+    return make_clips(rows, **({"labels": labels} | fields))
+
+
+def split_sides(recordings: Recordings, config: SplitConfig, seed: int) -> dict[Side, Array]:
+    targets = place(recordings)
+    sides = split_targets(recordings, targets, config, seed)
+    check_sides(recordings, targets, sides, TaskConfig())
+    return sides
+
+
+def mark_tests(flags: Array) -> Array:
+    return np.where(flags, SIDES.index("test"), -1).astype(np.int8)
 
 
 METHODS = ("groups", "blocks", "stratified")
@@ -32,7 +35,7 @@ METHODS = ("groups", "blocks", "stratified")
 @pytest.mark.parametrize("method", METHODS)
 def test_no_target_stands_on_two_sides_and_each_side_gets_its_share(method: Any) -> None:
     recordings = make_recordings(400)
-    sides = split_targets(recordings, SplitConfig(method=method, blocks=2), seed=3)
+    sides = split_sides(recordings, SplitConfig(method=method, blocks=2), seed=3)
     together = np.concatenate([sides[side] for side in SIDES])
     assert len(np.unique(together)) == len(together)
     assert len(sides["test"]) == pytest.approx(80, abs=8)
@@ -44,8 +47,8 @@ def test_no_target_stands_on_two_sides_and_each_side_gets_its_share(method: Any)
 def test_an_official_test_set_stays_whole(method: Any) -> None:
     official = np.arange(40) >= 30
     groups = np.where(official, -1, np.arange(40) // 3)
-    recordings = make_recordings(official_test=official, groups=groups)
-    sides = split_targets(recordings, SplitConfig(method=method, blocks=2, test=0.5), seed=0)
+    recordings = make_recordings(sides=mark_tests(official), groups=groups)
+    sides = split_sides(recordings, SplitConfig(method=method, blocks=2, test=0.5), seed=0)
     assert sides["test"].tolist() == list(range(30, 40))
     assert len(sides["validation"]) == pytest.approx(6, abs=1)
 
@@ -53,7 +56,7 @@ def test_an_official_test_set_stays_whole(method: Any) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_seed_gives_the_same_sides(method: Any) -> None:
     once, again = (
-        split_targets(make_recordings(), SplitConfig(method=method, blocks=2), seed=7)
+        split_sides(make_recordings(), SplitConfig(method=method, blocks=2), seed=7)
         for _ in range(2)
     )
     assert all(once[side].tolist() == again[side].tolist() for side in SIDES)
@@ -62,14 +65,14 @@ def test_the_same_seed_gives_the_same_sides(method: Any) -> None:
 @pytest.mark.parametrize("method", ["groups", "stratified"])
 def test_another_seed_gives_other_sides(method: Any) -> None:
     one, other = (
-        split_targets(make_recordings(), SplitConfig(method=method), seed=seed) for seed in (0, 1)
+        split_sides(make_recordings(), SplitConfig(method=method), seed=seed) for seed in (0, 1)
     )
     assert one["test"].tolist() != other["test"].tolist()
 
 
 def test_a_group_is_never_divided() -> None:
     recordings = make_recordings(200)
-    sides = split_targets(recordings, SplitConfig(method="groups"), seed=0)
+    sides = split_sides(recordings, SplitConfig(method="groups"), seed=0)
     assert recordings.groups is not None
     held = [set(recordings.groups[sides[side]].tolist()) for side in SIDES]
     assert sum(len(groups) for groups in held) == len(set.union(*held)) == 50
@@ -80,13 +83,13 @@ def test_groups_are_chosen_so_that_classes_are_even() -> None:
     labels = np.repeat(np.arange(20) % 2, 10)
     recordings = make_recordings(200, labels=labels, groups=np.repeat(np.arange(20), 10))
     for seed in range(10):
-        sides = split_targets(recordings, SplitConfig(method="groups"), seed)
+        sides = split_sides(recordings, SplitConfig(method="groups"), seed)
         assert np.bincount(labels[sides["test"]]).tolist() == [20, 20]
 
 
 def test_stratified_sides_show_every_class_in_its_share() -> None:
     labels = np.array([0] * 100 + [1] * 20)
-    sides = split_targets(
+    sides = split_sides(
         make_recordings(120, labels=labels), SplitConfig(method="stratified"), seed=0
     )
     assert np.bincount(labels[sides["test"]]).tolist() == [20, 4]
@@ -95,7 +98,7 @@ def test_stratified_sides_show_every_class_in_its_share() -> None:
 
 def test_blocks_are_stretches_with_a_gap_at_every_border() -> None:
     config = SplitConfig(method="blocks", blocks=2, gap=1, validation=0.25, test=0.2)
-    sides = split_targets(make_recordings(40), config, seed=0)
+    sides = split_sides(make_recordings(40), config, seed=0)
     # Each stretch of 20: train 0-9, gap 10, test 11-14, gap 15, validation 16-19, gap 20.
     assert sides["train"].tolist() == [*range(10), *range(21, 30)]
     assert sides["test"].tolist() == [*range(11, 15), *range(31, 35)]
@@ -105,7 +108,7 @@ def test_blocks_are_stretches_with_a_gap_at_every_border() -> None:
 def test_a_class_may_be_missing_from_validation() -> None:
     labels = np.array([2, *(np.arange(39) % 2)])
     recordings = make_recordings(labels=labels, classes=("even", "odd", "rare"))
-    sides = split_targets(recordings, SplitConfig(method="blocks", blocks=2), seed=0)
+    sides = split_sides(recordings, SplitConfig(method="blocks", blocks=2), seed=0)
     assert 2 not in labels[sides["validation"]]
 
 
@@ -123,7 +126,7 @@ BAD_SPLITS = {
         r"must find 3 groups or more.*2 groups",
     ),
     "one group beside an official test set": (
-        {"groups": np.zeros(40, dtype=int), "official_test": np.arange(40) > 30},
+        {"groups": np.zeros(40, dtype=int), "sides": mark_tests(np.arange(40) > 30)},
         {"method": "groups"},
         DataError,
         r"must find 2 groups or more.*1 groups",
@@ -162,4 +165,113 @@ def test_sides_that_cannot_be_used_are_refused(
     fields: dict[str, Any], settings: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        split_targets(make_recordings(**fields), SplitConfig(**settings), seed=0)
+        split_sides(make_recordings(**fields), SplitConfig(**settings), seed=0)
+
+
+def test_by_time_the_earlier_side_gives_way_by_the_longest_sequence_and_the_horizon() -> None:
+    recordings = make_streams(100, 60)
+    targets = place(recordings, high=6, kind="forecasting", horizon=3)
+    config = SplitConfig(method="time", validation_from=40, test_from=50)
+    sides = split_targets(recordings, targets, config, seed=0)
+    for recording, stop in enumerate((100, 60)):
+        start = recordings.starts[recording]
+        ends = {
+            side: targets.ends[sides[side]][targets.recordings[sides[side]] == recording] - start
+            for side in SIDES
+        }
+        # The first test window shows rows 44-49 and predicts 50-52; all test rows are predicted.
+        assert ends["test"].tolist() == list(range(49, stop - 3))
+        # Validation predicts rows 40-43 alone: row 44 is shown to the test side.
+        assert ends["validation"].tolist() == [39, 40]
+        # The first validation window shows rows 34-39.
+        assert ends["train"].tolist() == list(range(5, 31))
+
+
+def test_by_time_shares_are_of_each_recording() -> None:
+    recordings = make_streams(1000, 500)
+    targets = place(recordings, high=1, kind="regression")
+    sides = split_targets(recordings, targets, SplitConfig(method="time"), seed=0)
+    assert [len(sides[side]) for side in SIDES] == [960, 240, 300]
+    assert targets.ends[sides["test"]].tolist() == [*range(800, 1000), *range(1400, 1500)]
+
+
+def test_borders_may_be_time_stamps() -> None:
+    stamps = np.datetime64("2013-01-01", "ns") + np.arange(100) * np.timedelta64(1, "D")
+    recordings = make_streams(100, stamps=stamps)
+    targets = place(recordings, high=1, kind="regression")
+    borders = {"validation_from": "2013-02-01", "test_from": "2013-03-01", "until": "2013-03-11"}
+    sides = split_targets(recordings, targets, SplitConfig(method="time", **borders), seed=0)
+    assert targets.ends[sides["train"]].tolist() == list(range(31))
+    assert targets.ends[sides["validation"]].tolist() == list(range(31, 59))
+    assert targets.ends[sides["test"]].tolist() == list(range(59, 69))
+
+
+def test_what_the_source_calls_validation_and_test_is_kept() -> None:
+    official = np.repeat(np.array([0, 1, 2, 1], np.int8), [50, 20, 20, 10])
+    recordings = make_streams(100, sides=official)
+    targets = place(recordings, high=5, kind="forecasting", horizon=3)
+    sides = split_targets(recordings, targets, SplitConfig(method="time"), seed=0)
+    # A target whose rows to predict lie on two sides has none.
+    assert targets.ends[sides["train"]].tolist() == list(range(4, 47))
+    assert targets.ends[sides["validation"]].tolist() == [*range(49, 67), *range(89, 97)]
+    assert targets.ends[sides["test"]].tolist() == list(range(69, 87))
+
+
+def test_training_windows_show_no_flagged_row() -> None:
+    flags = np.zeros(100, np.int64)
+    flags[30] = 1
+    recordings = make_streams(
+        100, truths=flags, classes=("normal", "anomalous"), variables=(), target_channels=()
+    )
+    targets = place(recordings, high=5, kind="anomaly")
+    sides = split_targets(recordings, targets, SplitConfig(method="time"), seed=0)
+    kept = keep_normal(recordings, targets, sides)
+    lost = np.setdiff1d(targets.ends[sides["train"]], targets.ends[kept["train"]])
+    assert lost.tolist() == [30, 31, 32, 33, 34]
+
+
+def test_an_anomaly_study_without_normal_data_is_refused() -> None:
+    flags = np.ones(100, np.int64)
+    recordings = make_streams(
+        100, truths=flags, classes=("normal", "anomalous"), variables=(), target_channels=()
+    )
+    targets = place(recordings, high=5, kind="anomaly")
+    sides = split_targets(recordings, targets, SplitConfig(method="time"), seed=0)
+    with pytest.raises(DataError, match=r"must have normal data to learn from.*data\.targets"):
+        keep_normal(recordings, targets, sides)
+    with pytest.raises(DataError, match="validation side of an anomaly study must have normal"):
+        check_sides(recordings, targets, sides, TaskConfig(kind="anomaly"))
+
+
+BAD_BORDERS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "beside the data": ({"test_from": 100}, DataError, r"split\.test_from must lie in a recording"),
+    "out of order": (
+        {"validation_from": 60, "test_from": 50},
+        DataError,
+        r"validation_from must come before split\.test_from",
+    ),
+    "a stamp where there are none": (
+        {"test_from": "2013-01-01"},
+        ConfigError,
+        r"split\.test_from must be a row number, since the data have no time stamps",
+    ),
+}
+
+
+@pytest.mark.parametrize(("borders", "error", "message"), BAD_BORDERS.values(), ids=BAD_BORDERS)
+def test_borders_that_cut_nothing_are_refused(
+    borders: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    recordings = make_streams(100)
+    targets = place(recordings, high=1, kind="regression")
+    with pytest.raises(error, match=message):
+        split_targets(recordings, targets, SplitConfig(method="time", **borders), seed=0)
+
+
+def test_a_border_that_is_no_time_is_refused() -> None:
+    stamps = np.datetime64("2013-01-01", "ns") + np.arange(100) * np.timedelta64(1, "D")
+    recordings = make_streams(100, stamps=stamps)
+    targets = place(recordings, high=1, kind="regression")
+    config = SplitConfig(method="time", test_from="next spring")
+    with pytest.raises(ConfigError, match=r"split\.test_from must be a row number or a time stamp"):
+        split_targets(recordings, targets, config, seed=0)

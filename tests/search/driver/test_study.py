@@ -216,7 +216,10 @@ def test_kerastuners_own_hyperresnet_runs_unchanged(storage_folder: Path, tmp_pa
             id="direction",
         ),
         pytest.param(
-            {"sequence_length": {"high": 999}}, DataError, r"sequence_length must be", id="length"
+            {"sequence_length": {"high": 999}},
+            DataError,
+            r"sequence_length\.high must fit into every recording",
+            id="length",
         ),
         pytest.param(
             {"training": {"max_parameters": 10}}, ConfigError, r"training.max_parameters", id="size"

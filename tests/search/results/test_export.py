@@ -130,7 +130,7 @@ import mlflow.tensorflow
 expected = np.load("example.npz")["predictions"]
 champion = mlflow.tensorflow.load_model("models:/small@champion")
 for found in (
-    probabilities,
+    outputs,
     served.serve(tf.constant(scaled, "float32")).numpy(),
     model.predict(scaled.astype("float32")),
     champion.predict(scaled.astype("float32"), verbose=0),

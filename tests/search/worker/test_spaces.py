@@ -7,7 +7,7 @@ import pytest
 from search.errors import ConfigError
 from search.worker.spaces import load_space, make_hypermodel, takes_input_shape
 
-OFFERED = {"input_shape": (24, 3), "classes": 4}
+OFFERED = {"input_shape": (24, 3), "output_shape": (4,), "classes": 4}
 
 
 @pytest.fixture(autouse=True)

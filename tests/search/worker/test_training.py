@@ -10,7 +10,7 @@ import pytest
 
 from search.config import make_config
 from search.data.preparation import prepare_data
-from search.data.sequences import gather_windows
+from search.data.sequences import Windows
 from search.errors import ConfigError, InvalidArchitecture, OutOfMemory
 from search.messages import (
     CandidateBuilt,
@@ -82,18 +82,36 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
 
 
 def test_batches_are_the_windows_in_that_order(bench: Workbench) -> None:
-    ends, labels = bench.data.ends["train"], bench.data.labels["train"]
+    ends, labels = bench.data.ends["train"], bench.data.labels("train")
     orders = [epoch_order(len(ends), 16, seed=0, epoch=epoch) for epoch in range(2)]
     steps = len(orders[0]) // 16
-    batches = make_batches(
-        bench.data.rows, ends, labels, length=8, orders=iter(orders), steps=steps
-    )
+    inputs, answers = bench.data.inputs(8), bench.data.answers()
+    batches = make_batches(inputs, answers, ends, orders=iter(orders), steps=steps)
     seen = list(batches.as_numpy_iterator())
     assert len(seen) == 2 * steps
     for number, (windows, taught) in enumerate(seen):
         chosen = np.concatenate(orders)[number * 16 : (number + 1) * 16]
-        assert np.array_equal(windows, gather_windows(bench.data.rows, ends[chosen], 8))
+        assert np.array_equal(windows, bench.data.windows("train", 8)[chosen])
         assert np.array_equal(taught, labels[chosen])
+
+
+@pytest.mark.parametrize("kind", ["bytes", "values"])
+def test_the_graph_gathers_what_numpy_gathers(kind: str) -> None:
+    source = np.random.default_rng(0)
+    rows = source.integers(0, 256, (60, 4, 5, 1)).astype(np.uint8)
+    scaled = {"mean": np.array([100.0], "float32"), "scale": np.array([50.0], "float32")}
+    inputs = Windows(rows=rows, offsets=np.arange(-6, 1, 2), **(scaled if kind == "bytes" else {}))
+    taught = Windows(
+        rows=source.standard_normal((60, 2)),
+        offsets=np.arange(1, 4),
+        shape=(6,) if kind == "values" else None,
+    )
+    ends = np.arange(10, 50)
+    batches = make_batches(inputs, taught, ends, orders=iter([np.arange(40)]), steps=1)
+    ((windows, answers),) = batches.as_numpy_iterator()
+    assert windows == pytest.approx(inputs.gather(ends), abs=1e-5)
+    assert answers == pytest.approx(taught.gather(ends))
+    assert answers.shape == ((40, 6) if kind == "values" else (40, 3, 2))
 
 
 def test_predictions_in_batches_of_one_shape_are_those_of_keras(
@@ -102,8 +120,8 @@ def test_predictions_in_batches_of_one_shape_are_those_of_keras(
     monkeypatch.setattr("search.worker.batches.PREDICTION_BATCH", 7)
     candidate = bench.build(defaults(), seed=0)
     ends = bench.data.ends["validation"]
-    windows = gather_windows(bench.data.rows, ends, candidate.length)
-    outputs = predict(candidate.model, bench.data.rows, ends, candidate.length)
+    windows = candidate.inputs.gather(ends)
+    outputs = predict(candidate.model, candidate.inputs, ends)
     assert outputs == pytest.approx(candidate.model.predict(windows, verbose=0), abs=1e-5)
 
 
@@ -113,6 +131,7 @@ def test_a_complete_trial_keeps_the_weights_of_its_best_epoch(bench: Workbench) 
     built, *reports = line.told
     assert isinstance(built, CandidateBuilt)
     assert built.parameters["sequence_length"] == 24
+    assert built.targets_hash == bench.data.targets_hash("validation")
     values = [report.objective for report in reports]
     assert ended.outcome is Outcome.COMPLETE
     assert (ended.value, ended.best_epoch) == (max(values), values.index(max(values)))

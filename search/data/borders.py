@@ -1,0 +1,149 @@
+"""A split by time: in each recording first training, then validation, then test."""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from search.config import SplitConfig
+from search.data.recordings import Recordings, Targets
+from search.data.sequences import Array
+from search.errors import ConfigError, DataError
+
+BORDERS = ("validation_from", "test_from", "until")
+
+
+def split_by_time(
+    recordings: Recordings,
+    targets: Targets,
+    pool: Array,
+    shares: Mapping[str, float],
+    config: SplitConfig,
+) -> Array:
+    """Name the side of each target by where the rows that it predicts lie in their recording.
+
+    Earlier sides give way: a target whose rows to predict reach a border, or lie among those
+    that the longest window of the next side's first target shows, has no side. So the purge is
+    the longest sequence and the horizon, and the later side stays whole.
+
+    Args:
+        recordings: What the source read.
+        targets: All targets.
+        pool: The numbers of the targets to split, of shape (targets,).
+        shares: The share of all rows that each held-out side has where no border is given.
+        config: The borders.
+
+    Returns:
+        Side names of shape (targets,); '' where a target has none.
+
+    Raises:
+        ConfigError: If a border is a time stamp and the data have none, or cannot be read as one.
+        DataError: If the borders are out of order, or one lies beside every recording.
+    """
+    starts = _find_borders(recordings, shares, config)
+    first = targets.ends[pool] + (1 if targets.horizon else 0)
+    last = targets.ends[pool] + targets.horizon
+    which = targets.recordings[pool]
+    validation, test, until = (border[which] for border in starts)
+    names = np.full(len(pool), "", dtype="<U10")
+    names[(first >= test) & (last < until)] = "test"
+    reach = _first_shown(targets, pool, names == "test", starts[1])
+    names[(first >= validation) & (last < np.minimum(reach, test))] = "validation"
+    reach = np.minimum(reach, _first_shown(targets, pool, names == "validation", starts[0]))
+    names[last < np.minimum(reach, validation)] = "train"
+    return names
+
+
+def _first_shown(targets: Targets, pool: Array, chosen: Array, border: Array) -> Array:
+    """Find the first row that a side's windows show in each target's recording.
+
+    Args:
+        targets: All targets.
+        pool: The numbers of the targets to split.
+        chosen: Which of them the side has.
+        border: The row that the side begins at in each recording, of shape (recordings,).
+
+    Returns:
+        Row numbers of shape (targets,): where the recording has no target of the side, the
+        border itself.
+    """
+    shown = border.copy()
+    ends, which = targets.ends[pool][chosen], targets.recordings[pool][chosen]
+    np.minimum.at(shown, which, ends + 1 - targets.longest)
+    return np.asarray(shown[targets.recordings[pool]])
+
+
+def _find_borders(
+    recordings: Recordings, shares: Mapping[str, float], config: SplitConfig
+) -> tuple[Array, Array, Array]:
+    """Find the rows that validation, test and nothing begin at, each of shape (recordings,)."""
+    starts, lengths = recordings.starts[:-1], recordings.lengths
+    kept = 1 - shares["test"]
+    defaults = {
+        "validation_from": np.round(lengths * (kept - shares["validation"])),
+        "test_from": np.round(lengths * kept),
+        "until": lengths,
+    }
+    borders = []
+    for field in BORDERS:
+        border = getattr(config, field)
+        if border is None:
+            borders.append(starts + defaults[field].astype(np.int64))
+        else:
+            borders.append(_find_border(recordings, field, border))
+    validation, test, until = borders
+    if (validation > test).any() or (test > until).any():
+        raise DataError(
+            f"split.validation_from must come before split.test_from, and that before "
+            f"split.until. Received: validation_from={config.validation_from!r}, "
+            f"test_from={config.test_from!r}, until={config.until!r}. Give both borders, or neither."
+        )
+    return validation, test, until
+
+
+def _find_border(recordings: Recordings, field: str, border: int | str) -> Array:
+    """Find the row that one border names in each recording, of shape (recordings,)."""
+    starts, stops = recordings.starts[:-1], recordings.starts[1:]
+    if isinstance(border, int) or re.fullmatch(r"\d+", border):
+        rows = np.minimum(starts + int(border), stops)
+    else:
+        rows = np.array(
+            [
+                start + np.searchsorted(stamps, _read_stamp(field, border))
+                for start, stamps in zip(starts, _cut_stamps(recordings, field), strict=True)
+            ]
+        )
+    inside = (rows > starts) & (rows < stops)
+    if field != "until" and not inside.any():
+        longest = int(recordings.lengths.max())
+        raise DataError(
+            f"split.{field} must lie in a recording. Received: {field}={border!r}, and the "
+            f"recordings have up to {longest} rows{_say_span(recordings)}."
+        )
+    return np.asarray(rows)
+
+
+def _cut_stamps(recordings: Recordings, field: str) -> list[Array]:
+    if recordings.stamps is None:
+        raise ConfigError(
+            f"split.{field} must be a row number, since the data have no time stamps. Name their "
+            f"column in data.time."
+        )
+    return np.split(recordings.stamps, recordings.starts[1:-1])
+
+
+def _read_stamp(field: str, border: str) -> np.datetime64:
+    try:
+        return pd.Timestamp(border).to_datetime64()
+    except ValueError as exc:
+        raise ConfigError(
+            f"split.{field} must be a row number or a time stamp, as '2013-01-01 12:00': {exc}. "
+            f"Received: {field}={border!r}."
+        ) from None
+
+
+def _say_span(recordings: Recordings) -> str:
+    if recordings.stamps is None:
+        return ""
+    return f", from {recordings.stamps.min()} to {recordings.stamps.max()}"

@@ -1,0 +1,74 @@
+"""What learns the normal: an autoencoder draws a window again, a predictor foretells its last row."""
+
+import keras
+import keras_tuner
+
+from spaces import shapes
+from spaces.blocks import ConvBlocks
+
+DETECTORS = ("autoencoder", "predictor")
+
+
+def draw_again(
+    tensor: keras.KerasTensor,
+    hp: keras_tuner.HyperParameters,
+    made_of: ConvBlocks,
+    window: shapes.Lengths,
+) -> keras.KerasTensor:
+    """Draw windows again from what convolution and pooling left of them, through a narrow LSTM.
+
+    Fewer steps, and fewer numbers in each, than the window has: what training never showed does
+    not fit through (Katser and Kozitsin 2020, SKAB's Conv-AE, here with an LSTM as its middle).
+
+    Args:
+        tensor: Features of shape (batch, fewer steps, filters).
+        hp: Answers how many numbers a step has in the middle.
+        made_of: What the convolution blocks were made of, to be undone in reverse.
+        window: Shape (steps, channels) of a window.
+
+    Returns:
+        Windows of shape (batch, steps, channels).
+    """
+    steps, channels = window
+    units = hp.Int("code_units", 2, 16, sampling="log", default=8)
+    tensor = keras.layers.LSTM(units, return_sequences=True, name="code")(tensor)
+    pool_sizes = shapes.admit_pools((steps,), made_of.pool_size, len(made_of.filters))
+    blocks = enumerate(zip(made_of.filters, pool_sizes, strict=True))
+    for block, (width, (size,)) in reversed(list(blocks)):
+        draw = keras.layers.Conv1DTranspose(
+            width,
+            max(made_of.kernel_size, size),  # a narrower kernel leaves holes between strides
+            strides=size,
+            padding="same",
+            activation=made_of.activation,
+            name=f"drawing_{block}",
+        )
+        tensor = draw(tensor)
+    tensor = keras.layers.Cropping1D((0, tensor.shape[1] - steps), name="drawing")(tensor)
+    return read_rows(tensor, channels)
+
+
+def hide_last_row(inputs: keras.KerasTensor) -> keras.KerasTensor:
+    """Move windows on by a step: a row of zeros comes in, the last row is not seen.
+
+    Args:
+        inputs: Windows of shape (batch, steps, channels).
+
+    Returns:
+        Windows of the same shape.
+    """
+    tensor = keras.layers.ZeroPadding1D((1, 0), name="one_row_later")(inputs)
+    return keras.layers.Cropping1D((0, 1), name="all_but_the_last_row")(tensor)
+
+
+def read_rows(tensor: keras.KerasTensor, channels: int) -> keras.KerasTensor:
+    """Read rows of channels from the features of each step.
+
+    Args:
+        tensor: Features of shape (batch, steps, features).
+        channels: How many channels a row has.
+
+    Returns:
+        Rows of shape (batch, steps, channels).
+    """
+    return keras.layers.Dense(channels, dtype="float32", name="rows")(tensor)

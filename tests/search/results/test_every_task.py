@@ -1,0 +1,75 @@
+"""A study of every kind of task ends in an export whose card predicts without this project."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from studies import run_small_study
+
+from search.results.export import export_best
+from search.results.formats import TOLERANCE
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+DIGITS = {"source": "digits", "sequences": 60, "frames": 5, "canvas": 9}
+STUDIES: dict[str, dict[str, Any]] = {
+    "regression": {
+        "task": {"kind": "regression"},
+        "space": "video",
+        "split": {"method": "stratified"},
+    },
+    "forecasting": {"task": {"kind": "forecasting", "horizon": 3}},
+    "anomaly": {"task": {"kind": "anomaly", "errors": "absolute", "threshold_by": "recording"}},
+    "foretold": {"task": {"kind": "anomaly"}, "space_arguments": {"detector": "predictor"}},
+    "frames": {"data": DIGITS, "space": "seq2seq", "task": {"kind": "frames", "horizon": 2}},
+    "clips": {"space": "video", "split": {"method": "stratified"}},
+}
+ONES: dict[str, Any] = {"sequence_length": {"low": 3, "high": 3}, "objective": {}}
+
+
+def make_clips(folder: Path, values: bool) -> dict[str, str]:
+    """Write clips whose class, or value, is whether a bright square moves."""
+    source = np.random.default_rng(0)
+    clips = source.integers(0, 60, (40, 4, 8, 8, 1), np.uint8)
+    labels = np.arange(40) % 2
+    for clip, label in zip(clips, labels, strict=True):
+        for frame in range(4):
+            clip[frame, 2:5, 1 + label * frame : 3 + label * frame] = 255
+    np.savez(folder / "clips.npz", x=clips, y=labels + 0.5 if values else labels)
+    return {"source": "arrays", "path": str(folder / "clips.npz")}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_lines_of_the_card_predict_without_this_project(
+    name: str, tmp_path: Path, store_template: Path
+) -> None:
+    settings = ONES | STUDIES[name]
+    if name in ("clips", "regression"):
+        settings |= {"data": make_clips(tmp_path, values=name == "regression")}
+    folder = tmp_path / "mlflow_runs"
+    summary = run_small_study(folder, store_template, name, **settings)
+    metric = summary.config.objective.metric
+    assert np.isfinite(summary.test[metric])
+    assert summary.test_baselines
+
+    export = export_best(name, folder=folder)
+    card = (export.folder / "README.md").read_text()
+    use = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)[0]
+    code = f"""{use}
+import sys
+expected = np.load("example.npz")["predictions"]
+assert np.abs(outputs - expected).max() <= {TOLERANCE}
+assert not {{"search", "spaces"}} & {{module.split(".")[0] for module in sys.modules}}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=export.folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    facts = json.loads((export.folder / "preprocessing.json").read_text())
+    assert facts["task"] == summary.config.task.kind
+    assert ("threshold" in facts) == (facts["task"] == "anomaly")
