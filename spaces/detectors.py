@@ -1,7 +1,6 @@
 """What learns the normal: an autoencoder draws a window again, a predictor foretells its last row."""
 
 import keras
-import keras_tuner
 
 from spaces import shapes
 from spaces.blocks import ConvBlocks
@@ -10,27 +9,25 @@ DETECTORS = ("autoencoder", "predictor")
 
 
 def draw_again(
-    tensor: keras.KerasTensor,
-    hp: keras_tuner.HyperParameters,
-    made_of: ConvBlocks,
-    window: shapes.Lengths,
+    tensor: keras.KerasTensor, made_of: ConvBlocks, window: shapes.Lengths, compression: float
 ) -> keras.KerasTensor:
     """Draw windows again from what convolution and pooling left of them, through a narrow LSTM.
 
-    Fewer steps, and fewer numbers in each, than the window has: what training never showed does
-    not fit through (Katser and Kozitsin 2020, SKAB's Conv-AE, here with an LSTM as its middle).
+    What training never showed does not fit through (as in the Conv-AE of SKAB, Katser and Kozitsin
+    2020, here with an LSTM as its middle).
 
     Args:
         tensor: Features of shape (batch, fewer steps, filters).
-        hp: Answers how many numbers a step has in the middle.
         made_of: What the convolution blocks were made of, to be undone in reverse.
         window: Shape (steps, channels) of a window.
+        compression: Numbers of the window for each number in the middle, however many steps
+            pooling has left: each then has as many units as that gives, at least 1.
 
     Returns:
         Windows of shape (batch, steps, channels).
     """
     steps, channels = window
-    units = hp.Int("code_units", 2, 16, sampling="log", default=8)
+    units = max(1, round(steps * channels / (compression * tensor.shape[1])))
     tensor = keras.layers.LSTM(units, return_sequences=True, name="code")(tensor)
     pool_sizes = shapes.admit_pools((steps,), made_of.pool_size, len(made_of.filters))
     blocks = enumerate(zip(made_of.filters, pool_sizes, strict=True))

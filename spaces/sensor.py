@@ -69,6 +69,9 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         season: Time steps of a season; ``None`` if there is none. Only forecasting reads it.
         detector: What learns the normal, an element of ``detectors.DETECTORS``: fixed, because
             the errors of one are not to be compared with the other's. Only anomaly reads it.
+        compression: How many numbers of a window the autoencoder's middle makes one: fixed,
+            because errors on normal data always prefer less, down to a copy that misses nothing
+            and finds nothing. Only anomaly reads it.
     """
 
     def __init__(  # noqa: PLR0913  # what the training loop knows, by name
@@ -80,6 +83,7 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         target_channels: shapes.Lengths = (),
         season: int | None = None,
         detector: str = "autoencoder",
+        compression: float = 8.0,
         targets: int | None = None,
         epochs: int | None = None,
     ):
@@ -92,6 +96,7 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
             target_channels: See the attribute.
             season: See the attribute.
             detector: See the attribute.
+            compression: See the attribute.
             targets: How many targets there are to train on; ``None`` if that is not known.
             epochs: How many epochs the longest training has; ``None`` if that is not known.
 
@@ -111,12 +116,15 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
                 f"detector must be one of {', '.join(map(repr, detectors.DETECTORS))}. "
                 f"Received: {detector=}."
             )
+        if compression < 1:
+            raise ValueError(f"compression must be at least 1. Received: {compression=}.")
         self.input_shape = input_shape
         self.output_shape = output_shape
         self.task = task
         self.target_channels = target_channels
         self.season = season
         self.detector = detector
+        self.compression = compression
         self._defaults = DEFAULTS.get(task, REGRESSOR)
         self._training = compiling.Training(
             targets=targets, epochs=epochs, weight_decay=self._defaults.weight_decay
@@ -166,9 +174,9 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
     ) -> keras.KerasTensor:
         """Say what normal windows of shape (batch, steps, channels) look like, or their last rows."""
         if self.detector == "autoencoder":
-            made_of = ask_conv_blocks(hp, self._defaults, least_pool_size=2)
+            made_of = ask_conv_blocks(hp, self._defaults)
             tensor = blocks.stack_conv_blocks(inputs, made_of)
-            return detectors.draw_again(tensor, hp, made_of, self.input_shape)
+            return detectors.draw_again(tensor, made_of, self.input_shape, self.compression)
         tensor = self._drop(self._encode(detectors.hide_last_row(inputs), hp), hp)
         tensor = keras.layers.RepeatVector(1, name="the_last_row")(tensor)
         return detectors.read_rows(tensor, self.input_shape[1])
@@ -196,9 +204,7 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         return keras.layers.Add(name="forecast", dtype="float32")([tensor, past])
 
 
-def ask_conv_blocks(
-    hp: keras_tuner.HyperParameters, defaults: Defaults, least_pool_size: int = 1
-) -> blocks.ConvBlocks:
+def ask_conv_blocks(hp: keras_tuner.HyperParameters, defaults: Defaults) -> blocks.ConvBlocks:
     """Ask what the convolution blocks are made of."""
     number = hp.Int("conv_blocks", 1, 4, default=defaults.conv_blocks)
     return blocks.ConvBlocks(
@@ -213,7 +219,7 @@ def ask_conv_blocks(
         ),
         activation=hp.Choice("activation", ["relu", "gelu", "elu"], default="relu"),
         pooling=hp.Choice("pooling", ["max", "average"], default="max"),
-        pool_size=hp.Int("pool_size", least_pool_size, 4, default=2),
+        pool_size=hp.Int("pool_size", 1, 4, default=2),
         dropout=hp.Float("conv_dropout", 0.0, 0.5, default=defaults.conv_dropout),
     )
 
