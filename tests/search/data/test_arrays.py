@@ -350,6 +350,42 @@ BAD_ARRAYS = {
         r"data\.channels must be a list of texts.*int64",
     ),
     "fewer groups": ({"who": Y[:3]}, {"groups": "who"}, DataError, r"data\.groups .*\(3,\) for 6"),
+    "a clip without a group": (
+        {"who": np.array([0, 0, np.nan, 1, 1, 1])},
+        {"groups": "who"},
+        DataError,
+        r"data\.groups must have a value for every clip.*nan for clip 2",
+    ),
+    "a column of groups": (
+        {"who": Y[:, None]},
+        {"groups": "who"},
+        DataError,
+        r"data\.groups must hold one value for each clip.*\(6, 1\) for 6 clips",
+    ),
+    "fewer sides": (
+        {"s": np.array(["train"] * 4 + ["test"])},
+        {"sides": "s"},
+        DataError,
+        r"data\.sides must hold one value for each clip of data\.x\. .*\(5,\) for 6 clips",
+    ),
+    "more folds": (
+        {"f": np.arange(7)},
+        {"folds": "f", "test_fold": 0},
+        DataError,
+        r"data\.folds must hold one value for each clip of data\.x\. .*\(7,\) for 6 clips",
+    ),
+    "fewer lengths": (
+        {"n": Y[:5] + 1},
+        {"lengths": "n"},
+        DataError,
+        r"data\.lengths must hold one length for each clip of data\.x\. .*\(5,\) for 6 clips",
+    ),
+    "nan before the padding": (
+        {"x": WITH_NAN, "n": np.array([4, 4, 2, 4, 1, 4])},
+        {"lengths": "n"},
+        DataError,
+        r"2 values of NaN or infinity in 2 clips, the first is clip 2",
+    ),
 }
 
 
@@ -359,13 +395,38 @@ BAD_ARRAYS = {
 def test_arrays_that_do_not_fit_are_refused(
     tmp_path: Path,
     arrays: dict[str, Any],
-    settings: dict[str, str],
+    settings: dict[str, Any],
     error: type[SearchError],
     message: str,
 ) -> None:
     path = write(tmp_path, **arrays)
     with pytest.raises(error, match=message):
         load(path, **settings)
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression", "anomaly"])
+def test_missing_labels_are_told(tmp_path: Path, kind: str) -> None:
+    np.savez(tmp_path / "clips.npz", x=X)
+    with pytest.raises(ConfigError, match=r"data\.y must name an array.*y='y'\. Known: x"):
+        load(tmp_path / "clips.npz", kind)
+
+
+@pytest.mark.parametrize(
+    "field", ["x_test", "y_test", "lengths", "groups", "sides", "folds", "channels", "classes"]
+)
+def test_pickled_arrays_are_refused_wherever_they_are_asked_for(tmp_path: Path, field: str) -> None:
+    settings = {"x_test": "x", "y_test": "y"} if field.endswith("_test") else {}
+    settings |= {"folds": "pickled", "test_fold": 0} if field == "folds" else {field: "pickled"}
+    path = write(tmp_path, pickled=np.array(["a", 1] * 3, dtype=object))
+    with pytest.raises(DataError, match=rf"data\.{field} .*'pickled'\. .*never with dtype=object"):
+        load(path, **settings)
+
+
+def test_clips_of_different_sizes_are_refused(tmp_path: Path) -> None:
+    ragged = np.empty(6, dtype=object)
+    ragged[:] = [np.zeros((steps, 2)) for steps in range(1, 7)]
+    with pytest.raises(DataError, match=r"data\.x .*never with dtype=object"):
+        load(write(tmp_path, x=ragged))
 
 
 FLAGS = np.array([0, 1, 2, 0, 1, 0])

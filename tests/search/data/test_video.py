@@ -19,14 +19,20 @@ NOISE = 6
 """Grey levels that a lossy codec may be off by."""
 
 
-def write_video(path: Path, levels: Iterable[int], rate: int = 10, codec: str = "mpeg4") -> Path:
+def write_video(
+    path: Path,
+    levels: Iterable[int],
+    rate: int = 10,
+    codec: str = "mpeg4",
+    size: tuple[int, int] = (16, 32),
+) -> Path:
     """Write a video of grey frames of one level each."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate)
-        stream.width, stream.height, stream.pix_fmt = 32, 16, "yuv420p"
+        (stream.height, stream.width), stream.pix_fmt = size, "yuv420p"
         for level in levels:
-            picture = np.full((16, 32), level, dtype=np.uint8)
+            picture = np.full(size, level, dtype=np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="gray")))
         container.mux(stream.encode())
     return path
@@ -123,6 +129,25 @@ def test_frames_are_averaged_over_areas(tmp_path: Path) -> None:
     assert recordings.channels == ("red", "green", "blue")
 
 
+def test_videos_of_different_sizes_become_frames_of_one_size(tmp_path: Path) -> None:
+    write_video(tmp_path / "videos/a.mp4", [50] * 5)
+    write_video(tmp_path / "videos/b.mp4", [150] * 5, size=(48, 20))
+    rows = load(tmp_path / "videos", "frames").rows
+    assert rows.shape == (10, 4, 8, 1)
+    assert abs(rows - np.repeat([50.0, 150.0], 5)[:, None, None, None]).max() < NOISE
+
+
+def test_a_video_whose_size_changes_gives_frames_of_one_size(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "videos/a.mpg", [50] * 10, rate=25, codec="mpeg1video")
+    more = tmp_path / "more.mpg"
+    write_video(more, [150] * 20, rate=25, codec="mpeg1video", size=(48, 64))
+    path.write_bytes(path.read_bytes() + more.read_bytes())
+    rows = load(path.parent, "frames", frame_rate=25).rows
+    assert rows.shape[1:] == (4, 8, 1)
+    assert abs(rows[0] - 50.0).max() < NOISE
+    assert abs(rows[-1] - 150.0).max() < NOISE
+
+
 def test_frames_need_no_class_folders(tmp_path: Path) -> None:
     write_video(tmp_path / "videos/a.mp4", [10] * 5)
     write_video(tmp_path / "videos/deep/er/b.mp4", [20] * 6)
@@ -175,7 +200,7 @@ def test_progress_is_reported(tmp_path: Path) -> None:
 
 
 def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.data.video._decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("search.data.decoding._decode", lambda *_: pytest.fail("decoded again"))
 
 
 def test_a_video_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,6 +272,33 @@ def test_too_many_broken_videos_are_refused(tmp_path: Path) -> None:
     rule = r"data\.max_broken must .*7 of 11 videos: 'run/x0\.mp4' does not decode.* and 2 more"
     with pytest.raises(DataError, match=rule):
         load(root)
+
+
+def test_videos_that_are_all_broken_are_refused_whatever_share_may_be(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.avi"):
+        path = write_video(tmp_path / "videos" / name, [10] * 5)
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"data\.max_broken must .*2 of 2 videos: 'a\.mp4' does"):
+        load(tmp_path / "videos", "frames", max_broken=0.99)
+
+
+def test_a_video_that_cannot_be_read_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_classes(tmp_path / "videos")
+    opened = Path.open
+
+    def open_others(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if path == root / "run/b.avi":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", open_others)
+    recordings = load(root, max_broken=0.25)
+    assert recordings.names == ("run/a.mp4", "walk/a.mkv", "walk/c.mov")
+    assert "Videos left out: 1, as 'run/b.avi' cannot be read: Permission denied" in (
+        recordings.description
+    )
 
 
 def test_a_video_whose_end_was_cut_off_is_broken(tmp_path: Path) -> None:
@@ -372,6 +424,27 @@ BAD_SHEETS = {
         {"folds": "fold"},
         r"split\.test_fold must be one of the folds 1, 3",
     ),
+    "a group on two sides": (
+        [
+            "file,scene,part",
+            "run/a.mp4,z,train",
+            "run/b.avi,y,train",
+            "walk/a.mkv,y,test",
+            "walk/c.mov,x,test",
+        ],
+        {"groups": "scene", "sides": "part"},
+        r"data\.sides must keep each group.*clips of group 'y' on two sides",
+    ),
+    "a group in two folds": (
+        ["file,scene,fold", "run/a.mp4,7,1", "run/b.avi,8,0", "walk/a.mkv,7,0", "walk/c.mov,9,1"],
+        {"groups": "scene", "folds": "fold", "test_fold": 1},
+        r"data\.folds must keep each group.*clips of group '7' on two sides",
+    ),
+    "no group": (
+        ["file,scene", "run/a.mp4,z", "run/b.avi,", "walk/a.mkv,y", "walk/c.mov,x"],
+        {"groups": "scene"},
+        r"data\.groups must have a value in every line.*1 empty cells.*line 3",
+    ),
     "other words": (
         ["file,part", "run/a.mp4,train", "run/b.avi,val", "walk/a.mkv,test", "walk/c.mov,test"],
         {"sides": "part"},
@@ -382,7 +455,7 @@ BAD_SHEETS = {
 
 @pytest.mark.parametrize(("lines", "settings", "message"), BAD_SHEETS.values(), ids=BAD_SHEETS)
 def test_a_sheet_that_does_not_fit_is_refused(
-    tmp_path: Path, lines: list[str], settings: dict[str, str], message: str
+    tmp_path: Path, lines: list[str], settings: dict[str, Any], message: str
 ) -> None:
     root = write_classes(tmp_path / "videos")
     with pytest.raises((ConfigError, DataError), match=message):
