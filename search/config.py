@@ -123,7 +123,7 @@ class TableData(_Section):
     missing: Literal["refuse", "forward", "drop"] = "refuse"
     """Where a channel has no value: refuse the table, carry the last known value forward (at a recording's start: the next), or drop the targets whose longest window would show it. Targets without a true value are always dropped."""
     short: Literal["refuse", "drop"] = "refuse"
-    """Where a recording has no room for the longest sequence and its target: refuse the data, or leave it out."""
+    """Where a recording has no room for the longest sequence and its target: refuse the data, or leave it out. Pieces that come of gaps = 'split' are always left out."""
     scaling: Literal["all", "recording"] = "all"
     """all: one mean and spread from all training rows; recording: each recording by its own training rows."""
 
@@ -226,7 +226,7 @@ class TaskConfig(_Section):
     scores: Literal["original", "scaled"] = "original"
     """For regression and forecasting: whether errors are in the data's own units, or in standard deviations of training."""
     quantile: float = Field(0.999, gt=0, lt=1)
-    """For anomaly: the threshold is this quantile of the scores of normal validation targets, times the margin."""
+    """For anomaly: the threshold is this quantile of the errors of validation windows without an anomalous row, times the margin."""
     margin: float = Field(1.0, gt=0)
     """For anomaly: see quantile."""
     threshold_by: Literal["all", "recording"] = "all"
@@ -278,7 +278,7 @@ class TrainingConfig(_Section):
     batch_size: int = Field(64, ge=1)
     """Targets in one step, where the space does not ask for a batch_size of its own."""
     refit: bool = True
-    """Whether the best trial is trained once more, on training and validation targets together and up to its best epoch, before the one look at the test set."""
+    """Whether the best trial is trained once more, on training and validation targets together and up to its best epoch, before the one look at the test set. Never for anomaly, whose threshold rests on validation targets that were not learned."""
     max_parameters: int = Field(5_000_000, ge=1)
     """Weights that a candidate may have at most."""
 
@@ -391,6 +391,12 @@ class StudyConfig(_Section):
             raise ValueError(
                 f"sequence_length.max_stride must be 1 for anomaly: a window is compared with all "
                 f"of its rows. Received: max_stride={self.sequence_length.max_stride}."
+            )
+        if self.task.season is not None and self.sequence_length.max_stride > 1:
+            raise ValueError(
+                f"sequence_length.max_stride must be 1 where task.season is given: a window with "
+                f"rows left out does not show the season row by row. "
+                f"Received: max_stride={self.sequence_length.max_stride}."
             )
         return self
 

@@ -1,5 +1,7 @@
 """What learns the normal: an autoencoder draws a window again, a predictor foretells its last row."""
 
+import math
+
 import keras
 
 from spaces import shapes
@@ -21,14 +23,20 @@ def draw_again(
         made_of: What the convolution blocks were made of, to be undone in reverse.
         window: Shape (steps, channels) of a window.
         compression: Numbers of the window for each number in the middle, however many steps
-            pooling has left: each then has as many units as that gives, at least 1.
+            pooling has left.
 
     Returns:
         Windows of shape (batch, steps, channels).
     """
     steps, channels = window
-    units = max(1, round(steps * channels / (compression * tensor.shape[1])))
+    numbers = max(1, round(steps * channels / compression))
+    size = math.ceil(tensor.shape[1] / numbers)  # few channels: a number for several steps
+    if size > 1:
+        tensor = keras.layers.AveragePooling1D(size, padding="same", name="code_pooling")(tensor)
+    units = max(1, round(numbers / tensor.shape[1]))
     tensor = keras.layers.LSTM(units, return_sequences=True, name="code")(tensor)
+    if size > 1:
+        tensor = keras.layers.UpSampling1D(size, name="code_at_each_step")(tensor)
     pool_sizes = shapes.admit_pools((steps,), made_of.pool_size, len(made_of.filters))
     blocks = enumerate(zip(made_of.filters, pool_sizes, strict=True))
     for block, (width, (size,)) in reversed(list(blocks)):

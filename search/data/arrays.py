@@ -9,14 +9,8 @@ from search.config import ArraysData, Kind, TaskConfig
 from search.data.clips import Clips, name_channels, read_clips
 from search.data.recordings import Recordings
 from search.data.sequences import SIDES, Array
-from search.data.sheets import (
-    NamedArrays,
-    check_one_split,
-    number_groups,
-    open_arrays,
-    place_fold,
-    place_sides,
-)
+from search.data.sheets import NamedArrays, open_arrays
+from search.data.sides import check_one_split, number_groups, place_fold, place_sides
 from search.data.truths import read_truths
 from search.errors import ConfigError, DataError
 

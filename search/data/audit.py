@@ -1,6 +1,6 @@
 """The proof that no raw row stands on two sides: by number, content, group and scaling."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from search.data.recordings import Recordings, Targets
-from search.data.scaling import Scaling
+from search.data.scaling import Scaling, rows_at_once
 from search.data.sequences import SIDES, Array, Side
 from search.data.splits import Sides
 from search.data.targets import any_within
@@ -114,10 +114,12 @@ def audit_scaling(
         return
     seen = _Room(recordings, targets).cover(training, 0, ahead=False)
     for place, low, high in scaling.parts(recordings):
-        rows = _flatten(recordings.rows[low:high][seen[low:high]])
-        if not len(rows):
+        count = sum(len(part) for part in _read_seen(recordings.rows, seen, low, high))
+        if not count:
             continue
-        mean, spread = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+        mean = sum(p.sum(axis=0) for p in _read_seen(recordings.rows, seen, low, high)) / count
+        squares = (np.square(p - mean) for p in _read_seen(recordings.rows, seen, low, high))
+        spread = np.sqrt(sum(square.sum(axis=0) for square in squares) / count)
         spread = np.where(spread > 0, spread, 1)
         off = np.abs(scaling.mean[place] - mean) / spread
         ratio = np.abs(scaling.scale[place] / spread - 1)
@@ -125,9 +127,17 @@ def audit_scaling(
         if not worst <= SCALING_TOLERANCE:
             raise DataError(
                 f"The scaler must be fitted on training rows alone. Received: a mean or spread "
-                f"that is {worst:.3g} standard deviations from that of the {len(rows):,} "
+                f"that is {worst:.3g} standard deviations from that of the {count:,} "
                 f"training rows."
             )
+
+
+def _read_seen(rows: Array, seen: Array, low: int, high: int) -> Iterator[Array]:
+    """Read the rows that are seen between two row numbers, a few at a time, in float64."""
+    size = rows_at_once(rows)
+    for at in range(low, high, size):
+        to = min(at + size, high)
+        yield _flatten(rows[at:to][seen[at:to]]).astype(np.float64)
 
 
 def _flatten(rows: Array) -> Array:

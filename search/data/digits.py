@@ -40,14 +40,20 @@ def load_digits(config: DigitsData, task: TaskConfig) -> Recordings:
         One recording and one target a sequence; the same seed gives the same bytes.
 
     Raises:
-        ConfigError: If the task is not 'frames', or the images are larger than the canvas, or
-            the file or array does not exist.
+        ConfigError: If the task is not 'frames', or its horizon leaves no frame to predict from,
+            or the images are larger than the canvas, or the file or array does not exist.
         DataError: If the file holds no such images, or fewer than one sequence shows.
     """
     if task.kind != "frames":
         raise ConfigError(
             f"task.kind must be 'frames' for data.source='digits', which offers no other. "
             f"Received: kind={task.kind!r}."
+        )
+    if task.horizon >= config.frames:
+        raise ConfigError(
+            f"task.horizon must leave frames to predict from. Received: horizon={task.horizon} for "
+            f"data.frames={config.frames}. Write a smaller horizon, or "
+            f"data.frames={task.horizon + config.frames}."
         )
     images = _read_images(config)
     rng = np.random.default_rng(config.simulation_seed)

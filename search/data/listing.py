@@ -8,7 +8,8 @@ import numpy as np
 
 from search.config import VideoData
 from search.data.sequences import Array
-from search.data.sheets import load_sheet, number_groups, place_fold, place_sides, read_column
+from search.data.sheets import load_sheet, read_column
+from search.data.sides import number_groups, place_fold, place_sides
 from search.errors import ConfigError, DataError, nearest
 
 ENDINGS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})

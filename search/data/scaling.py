@@ -44,7 +44,7 @@ class Scaling:
     def scale_rows(self, recordings: Recordings) -> Array:
         """Scale every row, into a new float32 array of the same shape."""
         scaled = np.empty(recordings.rows.shape, dtype=np.float32)
-        size = _chunk(recordings.rows)
+        size = rows_at_once(recordings.rows)
         for place, first, last in self.parts(recordings):
             mean, scale = self.mean[place], self.scale[place]
             for low in range(first, last, size):
@@ -120,7 +120,7 @@ def _mark_shown(recordings: Recordings, targets: Targets, training: Array) -> Ar
 
 
 def _fit(rows: Array, numbers: Array) -> tuple[Array, Array]:
-    scaler, size = StandardScaler(), _chunk(rows)
+    scaler, size = StandardScaler(), rows_at_once(rows)
     for low in range(0, len(numbers), size):
         part = rows[numbers[low : low + size]]
         scaler.partial_fit(part.reshape(-1, part.shape[-1]).astype(np.float64))
@@ -131,11 +131,25 @@ def _fit_range(recordings: Recordings, shown: Array) -> Scaling:
     shape = (1, recordings.rows.shape[-1])
     low, high = 0.0, BYTE
     if recordings.rows.dtype != np.uint8:
-        chosen = recordings.rows[shown]
-        low, high = float(chosen.min()), float(chosen.max())
+        size = rows_at_once(recordings.rows)
+        parts = range(0, len(shown), size)
+        ranges = [
+            (chosen.min(), chosen.max())
+            for at in parts
+            if len(chosen := recordings.rows[at : at + size][shown[at : at + size]])
+        ]
+        low, high = (float(ends) for ends in (np.min(ranges), np.max(ranges)))
     scale = np.full(shape, (high - low) or 1.0, np.float32)
     return Scaling(mean=np.full(shape, low, np.float32), scale=scale, range_only=True)
 
 
-def _chunk(rows: Array) -> int:
+def rows_at_once(rows: Array) -> int:
+    """Say how many rows to take up at once, so that copies stay small.
+
+    Args:
+        rows: Of shape (rows, ...).
+
+    Returns:
+        A number of rows, at least 1.
+    """
     return max(1, FITTED_NUMBERS // int(np.prod(rows.shape[1:])))

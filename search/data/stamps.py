@@ -1,8 +1,7 @@
-"""Columns of time stamps become the time of each row, the gaps between rows and calendar channels."""
+"""Columns of time stamps become the time of each row, and channels of the calendar."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -17,28 +16,8 @@ Place: TypeAlias = Callable[[int], str]
 DATE_PARTS = ("year", "month", "day")
 TIME_PARTS = ("hour", "minute", "second", "ms", "us", "ns")
 """What several columns may be named that make a stamp together, as ``pandas.to_datetime`` has it."""
-JITTER = 0.01
-"""Share of a step by which a stamp may miss its place, past rounding and clocks that tremble."""
-LONGEST_FILL = 1.0
-"""Rows that may be filled in, as a share of those that were read: past it most would be made up."""
-SECOND, DAY = 1_000_000_000, 86_400_000_000_000
-"""Nanoseconds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gaps:
-    """Where a stamp does not follow the last one by a step.
-
-    Attributes:
-        step: The time from one row to the next, in nanoseconds.
-        rows: The row after each gap, of shape (gaps,).
-        sizes: The time from the row before to the row after each gap, in nanoseconds, of
-            shape (gaps,).
-    """
-
-    step: int
-    rows: Array
-    sizes: Array
+DAY = 86_400_000_000_000
+"""Nanoseconds in a day."""
 
 
 def read_stamps(frame: pd.DataFrame, names: Sequence[str], place: Place) -> Array:
@@ -100,78 +79,29 @@ def check_order(stamps: Array, starts: Array, place: Place) -> None:
     )
 
 
-def find_gaps(stamps: Array, starts: Array, step: str | None) -> Gaps:
-    """Find the rows whose stamp does not follow the last one by a step.
+def read_step(step: str | None) -> int | None:
+    """Read the time from one row to the next that a study asks for.
 
     Args:
-        stamps: Ascending stamps within each recording, of shape (rows,).
-        starts: The row that each recording begins at, and the number of rows.
-        step: The time from one row to the next as '1h'; by default the most frequent one.
+        step: A time, as '1h', or ``None``.
 
     Returns:
-        The gaps, in row order; none where no recording has two rows.
+        Nanoseconds, or ``None``.
 
     Raises:
         ConfigError: If ``step`` is no time, or not above zero.
     """
-    wanted = _parse_step(step)
-    inner = np.ones(len(stamps), dtype=bool)
-    inner[starts[:-1]] = False
-    rows = np.flatnonzero(inner)
-    sizes = (stamps[rows] - stamps[rows - 1]).astype(np.int64)
-    if wanted is None:
-        values, counts = np.unique(sizes, return_counts=True)
-        wanted = int(values[np.argmax(counts)]) if len(values) else 1
-    gaps = abs(sizes - wanted) > JITTER * wanted
-    return Gaps(step=wanted, rows=rows[gaps], sizes=sizes[gaps])
-
-
-def refuse_gaps(gaps: Gaps, stamps: Array, place: Place) -> DataError:
-    """Write the message that names the gaps and what can be done about them."""
-    row, largest = int(gaps.rows[0]), int(gaps.sizes.max())
-    return DataError(
-        f"data.time must go forward by a step of {show_time(gaps.step)} from row to row, where "
-        f"data.gaps='refuse'. Received: {show_count(len(gaps.rows), 'gap')}, the largest of "
-        f"{show_time(largest)}, the first from {show_stamp(stamps[row - 1])} to "
-        f"{show_stamp(stamps[row])} at {place(row)}. Write data.gaps='split' to begin a new "
-        f"recording there, 'fill' to fill in missing rows, 'ignore' to take rows as they come, or "
-        f"another data.step."
-    )
-
-
-def count_missing(gaps: Gaps, stamps: Array, place: Place) -> Array:
-    """Count the rows that are missing in each gap.
-
-    Args:
-        gaps: The gaps.
-        stamps: The time of each row, of shape (rows,).
-        place: Says where a row stands.
-
-    Returns:
-        Rows to fill in, of shape (gaps,), int64.
-
-    Raises:
-        DataError: If a gap is not a whole number of steps, or more rows are missing than there
-            are.
-    """
-    steps = np.round(gaps.sizes / gaps.step)
-    uneven = (steps < 1) | (abs(gaps.sizes - steps * gaps.step) > JITTER * gaps.step)
-    if uneven.any():
-        row = int(gaps.rows[np.argmax(uneven)])
-        raise DataError(
-            f"data.gaps='fill' must find gaps of whole steps of {show_time(gaps.step)}. Received: "
-            f"{show_stamp(stamps[row - 1])} then {show_stamp(stamps[row])} at {place(row)}, the "
-            f"first of {np.count_nonzero(uneven):,}. Write another data.step, or "
-            f"data.gaps='split' or 'ignore'."
+    if step is None:
+        return None
+    try:
+        wanted = int(pd.Timedelta(step).as_unit("ns").value)
+    except ValueError:
+        wanted = 0
+    if wanted <= 0:  # what is no time at all reads as a negative number, too
+        raise ConfigError(
+            f"data.step must be a time above zero. Received: step={step!r}. Write '1h' or '10s'."
         )
-    missing = int(steps.sum()) - len(steps)
-    if missing > LONGEST_FILL * len(stamps):
-        raise DataError(
-            f"data.gaps='fill' must not make up most of the table. Received: {missing:,} missing "
-            f"rows beside {len(stamps):,}, at a step of {show_time(gaps.step)}. Write another "
-            f"data.step, or data.gaps='split'."
-        )
-    return steps.astype(np.int64) - 1
+    return wanted
 
 
 def name_calendar(parts: Sequence[str]) -> tuple[str, ...]:
@@ -222,20 +152,6 @@ def show_time(nanoseconds: int) -> str:
 def show_stamp(stamp: np.datetime64) -> str:
     """Write a stamp, as '2013-01-31 18:00:00'."""
     return str(pd.Timestamp(stamp))
-
-
-def _parse_step(step: str | None) -> int | None:
-    if step is None:
-        return None
-    try:
-        wanted = int(pd.Timedelta(step).as_unit("ns").value)
-    except ValueError:
-        wanted = 0
-    if wanted <= 0:  # what is no time at all reads as a negative number, too
-        raise ConfigError(
-            f"data.step must be a time above zero. Received: step={step!r}. Write '1h' or '10s'."
-        )
-    return wanted
 
 
 def _join_parts(frame: pd.DataFrame, names: Sequence[str]) -> "pd.Series[pd.Timestamp]":

@@ -11,7 +11,7 @@ from search.data.decoding import CHANNELS, decode_all, frame_shape
 from search.data.listing import class_of, list_videos, name_classes, read_marks
 from search.data.recordings import Recordings, Report
 from search.data.sequences import Array
-from search.data.sheets import check_one_split
+from search.data.sides import check_one_split
 from search.errors import ConfigError, DataError
 
 OFFERED: tuple[Kind, ...] = ("classification", "frames")

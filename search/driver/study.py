@@ -33,7 +33,7 @@ from search.driver.requests import Room, list_space
 from search.driver.storage import open_storage, study_lock
 from search.driver.tracking.tracker import Tracker
 from search.driver.trials import Trials
-from search.errors import StudyError, TrackingError
+from search.errors import ConfigError, StudyError, TrackingError
 from search.messages import Table, WorkerSetup
 from search.tasks import Baseline, Direction, Task, make_task, objective_direction
 
@@ -141,7 +141,9 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
             endings.append(loop.run())
             if Ending.FINISHED in endings:
                 view.say("Looking at the test set, once.")
-                _look_at_test(trials, tracker, loop, task, data, config.training.refit)
+                # an anomaly's threshold rests on validation targets, which nothing may have learned
+                refit = config.training.refit and task.kind != "anomaly"
+                _look_at_test(trials, tracker, loop, task, data, refit)
         return summarize(config, trials, endings[0])
 
 
@@ -197,10 +199,21 @@ def _find_finished(
     return trials if done and trials.look else None
 
 
-def _best_naive(baselines: Sequence[Baseline], metric: str, direction: str) -> float | None:
+def _best_naive(baselines: Sequence[Baseline], metric: str, direction: str) -> float:
+    """Find the best naive score on validation.
+
+    Raises:
+        ConfigError: If the objective is undefined there, which every trial would find out.
+    """
     choose = max if direction == "maximize" else min
-    scores = (baseline.validation[metric] for baseline in baselines)
-    return choose((score for score in scores if not math.isnan(score)), default=None)
+    known = [one.validation[metric] for one in baselines if not math.isnan(one.validation[metric])]
+    if not known:
+        raise ConfigError(
+            f"objective.metric must be defined on the validation targets. Received: "
+            f"metric={metric!r}, which is undefined for every naive baseline, as where a side shows "
+            f"one class alone. Write another metric, or change split.method or its borders."
+        )
+    return choose(known)
 
 
 def _make_executor(config: StudyConfig) -> Executor:
@@ -256,8 +269,7 @@ def _look_at_test(
         return
     best, before = trials.leaders[0], trials.notes.get("test", {})
     refitted = loop.refit(best) if refit else ""
-    if refitted:
-        data = data.with_more_training()
+    learned = data.with_more_training() if refitted else data
     scored = loop.score(best, refitted or best.weights)
     test = {
         "trial": best.number,
@@ -266,7 +278,7 @@ def _look_at_test(
         "weights": refitted or best.weights,
         "scores": dict(scored.metrics),
         "tables": dict(scored.tables),
-        "baselines": {one.name: one.score(data, "test") for one in task.baselines(data)},
+        "baselines": {one.name: one.score(data, "test") for one in task.baselines(learned)},
     }
     if before.get("refit"):
         Path(before["weights"]).unlink(missing_ok=True)

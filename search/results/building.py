@@ -28,6 +28,7 @@ from search.results.formats import (
     SAVED_MODEL,
     Built,
 )
+from search.tasks import Direction
 from search.worker.batches import predict
 from search.worker.hyperparameters import replay
 from search.worker.weights import load_weights
@@ -38,6 +39,8 @@ SAMPLED = 100
 EXAMPLES = 2
 SCORE_TOLERANCE = 0.01
 """How far, relatively, the score may be from the recorded one: another device rounds otherwise."""
+LEAST_TOLERANCE: Mapping[Direction, float] = {"maximize": 0.01, "minimize": 0.001}
+"""How far in any case: shares go in steps of one target, errors may be small."""
 NO_TENSORFLOW = (
     "SavedModel is TensorFlow's own format, and TensorFlow is not installed. "
     "Install it beside JAX and export again."
@@ -113,7 +116,8 @@ def _check_score(bench: Workbench, candidate: Candidate, recorded: float, side: 
     """Score the model again, since weights may fit a model that computes otherwise."""
     metric = bench.config.objective.metric
     score = bench.score(candidate, side)[metric]
-    if not abs(score - recorded) <= SCORE_TOLERANCE * max(abs(recorded), 1.0):
+    allowed = max(SCORE_TOLERANCE * abs(recorded), LEAST_TOLERANCE[bench.direction])
+    if not abs(score - recorded) <= allowed:
         raise StudyError(
             f"space must build the model that the trial trained. Received: "
             f"space={bench.config.space!r}, whose model scores {metric} {score:.6f} with the kept "

@@ -73,7 +73,7 @@ print(model.predict(scaled.astype("float32")))
 
 
 def write_preprocessing(winner: Winner, built: Built) -> str:
-    """Write what turns a recording into the model's input, and its output into a class.
+    """Write what turns a recording into the model's input, and its output into an answer.
 
     Args:
         winner: The trial.

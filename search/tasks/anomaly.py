@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from search.config import TaskConfig
 from search.data.sequences import Array, SequenceData, Side, Windows
+from search.data.targets import any_within
 from search.errors import DataError, InvalidArchitecture
 from search.messages import Table
 from search.tasks import Baseline, Direction, Predict
@@ -34,11 +35,13 @@ class Detection:
 
     Attributes:
         flags: Whether each target is anomalous in truth, of shape (targets,).
+        clean: Whether no row of a target's longest window is, of shape (targets,).
         errors: The mean error at each target, of shape (targets,).
         scores: Anomaly scores as multiples of the threshold, of shape (targets,).
     """
 
     flags: Array
+    clean: Array
     errors: Array
     scores: Array
 
@@ -117,7 +120,8 @@ class Anomaly:
                 validation.
 
         Returns:
-            ``error``, the mean error over normal targets (NaN if the side has none). Average
+            ``error``, the mean error over targets whose longest window shows no anomalous row
+            (NaN if the side has none). Average
             precision and AUROC (NaN if the side shows normal or anomalous targets alone). F1 and
             ``mar``, the share of anomalous targets without an alarm (NaN without anomalous
             targets). ``far``, the share of normal targets with one (NaN without normal targets).
@@ -207,6 +211,7 @@ class Anomaly:
             scores = _least_covering(errors, data.ends[side], data.recordings[side], steps)
         return Detection(
             flags=data.labels(side) == 1,
+            clean=_find_clean(data, side),
             errors=errors,
             scores=scores / self._spread_thresholds(data, side, known),
         )
@@ -252,11 +257,11 @@ class Anomaly:
         Raises:
             DataError: If no validation target is normal.
         """
-        normal = data.labels("validation") == 0
+        normal = _find_clean(data, "validation")
         if not normal.any():
             raise DataError(
-                f"The validation side must show normal targets: thresholds rest on them. "
-                f"Received: none among {len(normal)}. Change split.method or its borders."
+                f"The validation side must show windows without an anomalous row: thresholds rest "
+                f"on them. Received: none among {len(normal)}. Change split.method or its borders."
             )
         errors, owners = validation[normal], data.recordings["validation"][normal]
         own = {}
@@ -296,11 +301,17 @@ def _least_covering(errors: Array, ends: Array, recordings: Array, steps: int) -
     return least[np.argsort(order)]
 
 
+def _find_clean(data: SequenceData, side: Side) -> Array:
+    """Say which targets have no anomalous row in their longest window, of shape (targets,)."""
+    ends, flags = data.ends[side], np.asarray(data.truths == 1)
+    return ~any_within(flags, ends + 1 - data.card.longest, ends + 1)
+
+
 def _score(found: Detection) -> dict[str, float]:
     """Work out the metrics; NaN where undefined."""
-    normal = found.errors[~found.flags]
+    normal = found.errors[found.clean]
     precision = auroc = float("nan")
-    if 0 < len(normal) < len(found.flags):
+    if 0 < np.count_nonzero(found.flags) < len(found.flags):
         precision = float(average_precision_score(found.flags, found.scores))
         auroc = float(roc_auc_score(found.flags, found.scores))
     return {
@@ -333,7 +344,7 @@ def _flag_all(data: SequenceData, side: Side) -> dict[str, float]:
     """Score an alarm at every target; it makes no errors, so that ``error`` is NaN."""
     flags = data.labels(side) == 1
     nothing, alarms = np.full(len(flags), np.nan), np.full(len(flags), 2.0)
-    return _score(Detection(flags=flags, errors=nothing, scores=alarms))
+    return _score(Detection(flags=flags, clean=~flags, errors=nothing, scores=alarms))
 
 
 def _fit_mean(data: SequenceData) -> Predictor:
@@ -352,8 +363,12 @@ def _fit_pca(data: SequenceData) -> Predictor:
     model.fit(windows.gather(chosen).reshape(len(chosen), -1))
 
     def predict(data: SequenceData, side: Side) -> Array:
-        flat = data.windows(side, steps).reshape(len(data.ends[side]), -1)
-        outputs = model.inverse_transform(model.transform(flat))
-        return np.asarray(outputs, dtype=np.float32).reshape(-1, steps, *row)
+        windows, ends = data.inputs(steps), data.ends[side]
+        outputs = np.empty((len(ends), steps, *row), np.float32)
+        for part in bounded_slices(len(ends), math.prod(outputs.shape[1:]), MOST_VALUES):
+            flat = windows.gather(ends[part]).reshape(len(outputs[part]), -1)
+            drawn = model.inverse_transform(model.transform(flat))
+            outputs[part] = drawn.reshape(outputs[part].shape)
+        return outputs
 
     return predict

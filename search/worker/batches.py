@@ -53,7 +53,7 @@ class WindowBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publi
         return self._steps
 
     def __getitem__(self, step: int) -> tuple[Array, Array]:
-        self._used = True
+        self._used = step == self._steps - 1  # Keras may look at the first batch before it trains
         size = len(self._order) // self._steps
         return self._gather(self._order[step * size : (step + 1) * size])
 
@@ -97,8 +97,10 @@ def _graph_batches(
     import tensorflow as tf  # noqa: PLC0415  # the other backends run without it
 
     all_ends = tf.constant(ends)
-    read = _graph_gather(inputs, tf.constant(inputs.rows))
-    answer = _graph_gather(taught, tf.constant(taught.rows))
+    rows = tf.constant(inputs.rows)
+    read = _graph_gather(inputs, rows)
+    same = taught.rows is inputs.rows
+    answer = _graph_gather(taught, rows if same else tf.constant(taught.rows))
 
     def gather(chosen: Any) -> tuple[Any, Any]:
         last = tf.gather(all_ends, chosen)

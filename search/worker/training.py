@@ -157,7 +157,10 @@ class _Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes
         train = {f"train_{k}": float(v) for k, v in (logs or {}).items() if "val_" not in k}
         if not math.isfinite(train.get("train_loss", 0.0)):
             raise DivergedTraining(f"The loss must stay finite. Received: {train['train_loss']}.")
-        scores = self._bench.score(self.candidate, "validation")
+        try:
+            scores = self._bench.score(self.candidate, "validation")
+        except ValueError as exc:  # ours: the candidate was tried before it was trained
+            raise RuntimeError("The validation targets could not be scored.") from exc
         metrics = train | {f"val_{name}": value for name, value in scores.items()}
         value = scores[self._bench.config.objective.metric]
         if not math.isfinite(value):

@@ -14,8 +14,8 @@ from search.errors import ConfigError, DataError, SearchError
 MNIST = Path(__file__).parents[3].parent / "shared/data/mnist/mnist.npz"
 
 
-def load(kind: str = "frames", **settings: Any) -> Recordings:
-    task = TaskConfig.model_validate({"kind": kind, "horizon": 2})
+def load(kind: str = "frames", horizon: int = 1, **settings: Any) -> Recordings:
+    task = TaskConfig.model_validate({"kind": kind, "horizon": horizon})
     return load_digits(DigitsData(**({"sequences": 60} | settings)), task)
 
 
@@ -174,3 +174,8 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_another_task_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"task\.kind must be 'frames'.*kind='classification'"):
         load("classification")
+
+
+def test_a_horizon_as_long_as_a_sequence_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"task\.horizon must leave frames.*Write .*frames=4"):
+        load(frames=2, horizon=2)

@@ -7,6 +7,7 @@ import numpy as np
 import optuna
 import pytest
 from fakes import QuietView
+from studies import small_study
 
 from search.config import StudyConfig, make_config
 from search.driver.loop import Ending
@@ -246,6 +247,15 @@ def test_a_mistake_is_told_before_the_first_trial_and_leaves_no_study(
         run_study(config, QuietView())
     storage = MirroredStorage(open_storage(storage_folder))
     assert optuna.get_all_study_names(storage) == []
+
+
+def test_an_objective_that_the_validation_targets_do_not_define_is_told(
+    storage_folder: Path,
+) -> None:
+    task = {"kind": "forecasting", "season": 599}
+    config = small_study(storage_folder, task=task, objective={"metric": "mase"})
+    with pytest.raises(ConfigError, match=r"objective\.metric must be defined.*metric='mase'"):
+        run_study(config, QuietView())
 
 
 def test_inline_and_processes_find_the_same(

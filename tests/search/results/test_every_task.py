@@ -55,6 +55,8 @@ def test_the_lines_of_the_card_predict_without_this_project(
     metric = summary.config.objective.metric
     assert np.isfinite(summary.test[metric])
     assert summary.test_baselines
+    refits = list(folder.glob("checkpoints/*/refit_*"))
+    assert len(refits) == (summary.config.task.kind != "anomaly")
 
     export = export_best(name, folder=folder)
     card = (export.folder / "README.md").read_text()

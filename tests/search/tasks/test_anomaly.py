@@ -91,11 +91,11 @@ def test_errors_are_means_over_rows_and_channels() -> None:
     def predict(side: Side) -> Array:
         return np.zeros((len(data.ends[side]), 2, 2))
 
-    squared = {14: (1 + 4) / 4, 13: 0, 18: 0}
-    absolute = {14: (1 + 2) / 4, 13: 0, 18: 0}
+    squared = {14: (1 + 4) / 4, 13: 0}  # the window at 18 still shows the anomaly at 17
+    absolute = {14: (1 + 2) / 4, 13: 0}
     for settings, expected in (({}, squared), ({"errors": "absolute"}, absolute)):
         scores = make_task(**settings).score(data, "test", predict)
-        assert scores["error"] == pytest.approx(sum(expected.values()) / 3)
+        assert scores["error"] == pytest.approx(sum(expected.values()) / 2)
 
 
 def test_long_sides_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,9 +145,17 @@ def test_anomalous_validation_targets_take_no_part_in_the_threshold() -> None:
     assert task.reading(unflagged, FOUND)["threshold"] > 40
 
 
+def test_windows_that_still_show_an_anomaly_take_no_part_in_threshold_and_error() -> None:
+    task, data = make_task(quantile=0.999), make_data(flagged=(8, 15, 16, 17))
+    found = make_predict({"validation": (1, 50, 50, 3), "test": (1, 5, 9, 7, 1, 3)})
+    data = replace(data, card=replace(data.card, longest=2))
+    assert task.reading(data, found)["threshold"] == pytest.approx(3, rel=0.01)
+    assert task.score(data, "validation", found)["error"] == pytest.approx(2)
+
+
 def test_without_normal_validation_targets_there_is_no_threshold() -> None:
     data = make_data(flagged=(7, 8, 9, 10, 13))
-    with pytest.raises(DataError, match=r"validation side must show normal.*none among 4\. Ch"):
+    with pytest.raises(DataError, match=r"validation side must show windows.*none among 4\. Ch"):
         make_task().score(data, "test", FOUND)
 
 
