@@ -173,9 +173,9 @@ def _by_groups(
     """Name the side of each target in the pool: whole groups, classes as even as they allow."""
     if recordings.groups is None:
         raise ConfigError(
-            "data.groups must be given for split.method='groups'. Received: no groups. Name the "
-            "array or column of groups, or write split.method='blocks' for clips in time order, "
-            "'time' for recordings."
+            "data.groups (of a table: data.unit or data.group) must be given for "
+            "split.method='groups'. Received: no groups. Name the array or column of groups, or "
+            "write split.method='blocks' for clips in time order, 'time' for recordings."
         )
     numbers = recordings.groups[targets.recordings[pool]]
     groups = np.unique(numbers, return_inverse=True)[1]

@@ -117,7 +117,7 @@ BAD_SPLITS = {
         {"groups": None},
         {"method": "groups"},
         ConfigError,
-        r"data\.groups must be given for split\.method='groups'.*split\.method='blocks'",
+        r"data\.groups .* must be given for split\.method='groups'.*split\.method='blocks'",
     ),
     "two groups": (
         {"groups": np.arange(40) // 20},
