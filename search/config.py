@@ -166,6 +166,8 @@ class DigitsData(_Section):
     """An .npz file of larger digits, of shape (images, height, width); by default scikit-learn's, of 8 x 8 pixels."""
     images: str = "x_train"
     """Name of the images in that file."""
+    shrink: int = Field(1, ge=1, le=16)
+    """Pixels of a digit, along each axis, that become one: 2 makes 28 x 28 digits 14 x 14."""
     sequences: int = Field(1_000, ge=30, le=1_000_000)
     """Sequences to make."""
     frames: int = Field(10, ge=2, le=1_000)

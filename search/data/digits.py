@@ -92,6 +92,12 @@ def _read_images(config: DigitsData) -> Array:
                 f"data.images must have the axes (images, height, width) and hold bytes, uint8. "
                 f"Received: dtype={images.dtype}, shape={images.shape}."
             )
+    if config.shrink > 1:
+        from skimage.measure import block_reduce  # noqa: PLC0415 - slow to load, used here only
+
+        size = (1, config.shrink, config.shrink)
+        shrunk = block_reduce(images, size, np.mean)  # type: ignore[no-untyped-call]
+        images = np.rint(shrunk).astype(np.uint8)
     height, width = images.shape[1:]
     if max(height, width) > config.canvas:
         raise ConfigError(

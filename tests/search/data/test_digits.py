@@ -80,6 +80,13 @@ def test_a_digit_at_a_wall_is_drawn_whole(tmp_path: Path) -> None:
     assert (load(path=path, canvas=8).rows == 255).all()
 
 
+def test_digits_are_shrunk_by_the_mean_of_their_pixels(tmp_path: Path) -> None:
+    images = np.zeros((60, 8, 8), dtype=np.uint8)
+    images[:, ::2] = 100
+    rows = load(path=write_images(tmp_path, images), shrink=2, canvas=8, frames=2).rows
+    assert rows.reshape(len(rows), -1).astype(int).sum(axis=1) == pytest.approx(16 * 50, rel=0.05)
+
+
 def test_digits_that_overlap_show_the_brighter_pixel(tmp_path: Path) -> None:
     images = np.full((10, 8, 8), 10, dtype=np.uint8)
     images[:2] = 250  # nine of the ten hold one of them
