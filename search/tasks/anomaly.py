@@ -2,19 +2,24 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from search.config import TaskConfig
 from search.data.sequences import Array, SequenceData, Side, Windows
-from search.data.targets import any_within
 from search.errors import DataError, InvalidArchitecture
 from search.messages import Table
 from search.tasks import Baseline, Direction, Predict
+from search.tasks.detections import (
+    Detection,
+    count_alarms,
+    find_clean,
+    least_covering,
+    score_detection,
+    work_out_rates,
+)
 from search.tasks.predictions import Predictor, bounded_slices, check_finite, make_baseline
 
 MOST_VALUES = 2**22
@@ -27,28 +32,6 @@ KEPT_VARIANCE = 0.95
 """The share of the training variance that the PCA baseline explains."""
 PCA_WINDOWS, PCA_VALUES = 1000, 1024
 """Windows that PCA is fitted on, and numbers in one of them, to bound its time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Detection:
-    """What was found on a side.
-
-    Attributes:
-        flags: Whether each target is anomalous in truth, of shape (targets,).
-        clean: Whether no row of a target's longest window is, of shape (targets,).
-        errors: The mean error at each target, of shape (targets,).
-        scores: Anomaly scores as multiples of the threshold, of shape (targets,).
-    """
-
-    flags: Array
-    clean: Array
-    errors: Array
-    scores: Array
-
-    @property
-    def alarms(self) -> Array:
-        """Whether each target is called anomalous, of shape (targets,)."""
-        return np.asarray(self.scores > 1)
 
 
 class Anomaly:
@@ -131,7 +114,7 @@ class Anomaly:
             InvalidArchitecture: If the predictions are no rows of the window.
             DivergedTraining: If a prediction is not a finite number.
         """
-        return _score(self._detect(data, side, predict))
+        return score_detection(self._detect(data, side, predict))
 
     def tables(self, data: SequenceData, side: Side, predict: Predict) -> Mapping[str, Table]:
         """Count hits and false alarms, on the whole and in each recording.
@@ -150,12 +133,12 @@ class Anomaly:
             DivergedTraining: As ``score`` does.
         """
         found, recordings = self._detect(data, side, predict), data.recordings[side]
-        hits, false, missed, quiet = _count(found.flags, found.alarms)
+        hits, false, missed, quiet = count_alarms(found.flags, found.alarms)
         confusion = [("normal", quiet, false), ("anomalous", missed, hits)]
         lines = []
         for number in np.unique(recordings):
             flags, alarms = (v[recordings == number] for v in (found.flags, found.alarms))
-            rates = _rates(flags, alarms)
+            rates = work_out_rates(flags, alarms)
             lines.append((int(number), len(flags), int(flags.sum()), *rates.values()))
         heads = ("recording", "targets", "anomalous", "F1", "FAR", "MAR")
         return {
@@ -208,10 +191,10 @@ class Anomaly:
         known = errors if side == "validation" else self._measure(data, "validation", predict)[0]
         scores = errors
         if self._config.rule == "covering":
-            scores = _least_covering(errors, data.ends[side], data.recordings[side], steps)
+            scores = least_covering(errors, data.ends[side], data.recordings[side], steps)
         return Detection(
             flags=data.labels(side) == 1,
-            clean=_find_clean(data, side),
+            clean=find_clean(data, side),
             errors=errors,
             scores=scores / self._spread_thresholds(data, side, known),
         )
@@ -257,7 +240,7 @@ class Anomaly:
         Raises:
             DataError: If no validation target is normal.
         """
-        normal = _find_clean(data, "validation")
+        normal = find_clean(data, "validation")
         if not normal.any():
             raise DataError(
                 f"The validation side must show windows without an anomalous row: thresholds rest "
@@ -276,75 +259,11 @@ class Anomaly:
         return max(quantile * self._config.margin, SMALLEST)
 
 
-def _least_covering(errors: Array, ends: Array, recordings: Array, steps: int) -> Array:
-    """Take for each target the least error among the windows of its side that show its row.
-
-    Source: the convolutional autoencoder of the SKAB leaderboard, https://github.com/waico/SKAB.
-
-    Args:
-        errors: The error of the window that ends at each target, of shape (targets,).
-        ends: Where the targets' windows end, of shape (targets,).
-        recordings: The recording of each target, of shape (targets,).
-        steps: Rows in a window.
-
-    Returns:
-        Errors of shape (targets,).
-    """
-    order = np.argsort(ends)
-    errors, ends, recordings = errors[order], ends[order], recordings[order]
-    least = errors.copy()
-    for ahead in range(1, min(steps, len(ends))):
-        covers = ends[ahead:] - ends[:-ahead] < steps
-        covers &= recordings[ahead:] == recordings[:-ahead]
-        later = np.where(covers, errors[ahead:], np.inf)
-        least[:-ahead] = np.minimum(least[:-ahead], later)
-    return least[np.argsort(order)]
-
-
-def _find_clean(data: SequenceData, side: Side) -> Array:
-    """Say which targets have no anomalous row in their longest window, of shape (targets,)."""
-    ends, flags = data.ends[side], np.asarray(data.truths == 1)
-    return ~any_within(flags, ends + 1 - data.card.longest, ends + 1)
-
-
-def _score(found: Detection) -> dict[str, float]:
-    """Work out the metrics; NaN where undefined."""
-    normal = found.errors[found.clean]
-    precision = auroc = float("nan")
-    if 0 < np.count_nonzero(found.flags) < len(found.flags):
-        precision = float(average_precision_score(found.flags, found.scores))
-        auroc = float(roc_auc_score(found.flags, found.scores))
-    return {
-        "error": float(normal.mean()) if len(normal) else float("nan"),
-        "average_precision": precision,
-        "auroc": auroc,
-        **_rates(found.flags, found.alarms),
-    }
-
-
-def _rates(flags: Array, alarms: Array) -> dict[str, float]:
-    """Work out F1, and the shares of false and of missed alarms; NaN where undefined."""
-    hits, false, missed, quiet = _count(flags, alarms)
-    undefined = float("nan")
-    return {
-        "f1": 2 * hits / (2 * hits + false + missed) if hits + missed else undefined,
-        "far": false / (false + quiet) if false + quiet else undefined,
-        "mar": missed / (hits + missed) if hits + missed else undefined,
-    }
-
-
-def _count(flags: Array, alarms: Array) -> tuple[int, int, int, int]:
-    """Count hits, false alarms, missed anomalies and quiet normal targets."""
-    pairs = (flags & alarms, ~flags & alarms, flags & ~alarms, ~flags & ~alarms)
-    hits, false, missed, quiet = (int(np.count_nonzero(pair)) for pair in pairs)
-    return hits, false, missed, quiet
-
-
 def _flag_all(data: SequenceData, side: Side) -> dict[str, float]:
     """Score an alarm at every target; it makes no errors, so that ``error`` is NaN."""
     flags = data.labels(side) == 1
     nothing, alarms = np.full(len(flags), np.nan), np.full(len(flags), 2.0)
-    return _score(Detection(flags=flags, clean=~flags, errors=nothing, scores=alarms))
+    return score_detection(Detection(flags=flags, clean=~flags, errors=nothing, scores=alarms))
 
 
 def _fit_mean(data: SequenceData) -> Predictor:
