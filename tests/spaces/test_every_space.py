@@ -176,7 +176,7 @@ def test_every_lstm_keeps_what_the_fast_kernel_asks_for(case, build):
     ways = [way for layer in both for way in (layer.forward_layer, layer.backward_layer)]
     found = [layer for layer in layers if isinstance(layer, keras.layers.LSTM)] + ways
 
-    assert len(found) >= 2
+    assert len(found) >= (1 if case == "anomaly" else 2)  # the autoencoder has one, its middle
     for layer in found:
         # the conditions that Keras documents at keras.layers.LSTM
         assert layer.activation is keras.activations.tanh
