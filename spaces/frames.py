@@ -48,7 +48,7 @@ def ask_conv_blocks(
 def merge_frames(tensor: keras.KerasTensor) -> keras.KerasTensor:
     """Make one batch of images of all frames.
 
-    Four to five times faster than ``keras.layers.TimeDistributed`` around each layer, and equal.
+    Equal to ``keras.layers.TimeDistributed`` around each layer, which calls it frame by frame.
 
     Args:
         tensor: Clips of shape (batch, frames, height, width, channels).

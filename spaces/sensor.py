@@ -47,9 +47,7 @@ REGRESSOR = Defaults(
     head_dropout=0.2,
     weight_decay=1e-2,
 )
-DETECTOR = replace(
-    REGRESSOR, conv_blocks=2, kernel_size=7, weight_decay=1e-4, lstm_units=64, head_dropout=0.0
-)
+DETECTOR = replace(REGRESSOR, conv_blocks=2, kernel_size=7, weight_decay=1e-4, head_dropout=0.0)
 DEFAULTS = {"classification": CLASSIFIER, "anomaly": DETECTOR}
 
 

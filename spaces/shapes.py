@@ -102,28 +102,6 @@ def warn_replaced(name: str, asked: str, used: str, why: str) -> None:
     warnings.warn(f"{name}={asked!r} became {used!r}: {why}.", ShapeClipped, stacklevel=3)
 
 
-def check_reshape(image: Lengths, target_shape: tuple[int, int]) -> None:
-    """Check that an image's features, flattened, can be cut into the steps that an LSTM reads.
-
-    Args:
-        image: Shape (height, width, filters) of the features.
-        target_shape: Steps, and numbers in each, that are to be made of them.
-
-    Raises:
-        ValueError: If there are more or fewer numbers than that; it says why and what to do.
-    """
-    held, (steps, features) = math.prod(image), target_shape
-    if held != steps * features:
-        sizes = " x ".join(map(str, image))
-        raise ValueError(
-            f"target_shape must hold as many numbers as the image: {sizes} = {held:,} numbers "
-            f"cannot be cut into {steps} steps of {features:,} (= {steps * features:,}). "
-            f"Received: {target_shape=}. Time must be an axis of the input, not cut out of an "
-            f"image: give clips of shape ({steps}, height, width, channels), for example "
-            f"({steps}, 100, 100, 3)."
-        )
-
-
 def grow_filters(filters: int, growth: float, blocks: int) -> tuple[int, ...]:
     """Work out how many filters each block has.
 

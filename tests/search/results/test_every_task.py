@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from studies import run_small_study
 
+from search.data.preparation import prepare_data
 from search.results.export import export_best
 from search.results.formats import TOLERANCE
+from search.tasks import make_task
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 DIGITS = {"source": "digits", "sequences": 60, "frames": 5, "canvas": 9}
@@ -75,3 +77,15 @@ assert not {{"search", "spaces"}} & {{module.split(".")[0] for module in sys.mod
     facts = json.loads((export.folder / "preprocessing.json").read_text())
     assert facts["task"] == summary.config.task.kind
     assert ("threshold" in facts) == (facts["task"] == "anomaly")
+
+
+def test_a_baseline_that_learns_nothing_scores_the_same_beside_a_refit(
+    tmp_path: Path, store_template: Path
+) -> None:
+    folder = tmp_path / "mlflow_runs"
+    settings = ONES | STUDIES["forecasting"]
+    summary = run_small_study(folder, store_template, "forecasting", **settings)
+    data, _ = prepare_data(summary.config, tmp_path / "data")
+    (last,) = (b for b in make_task(summary.config).baselines(data) if b.name == "last value")
+
+    assert summary.test_baselines["last value"] == pytest.approx(last.score(data, "test"))

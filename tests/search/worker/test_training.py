@@ -186,6 +186,17 @@ def test_a_loss_that_is_no_number_ends_the_trial_as_diverged(
     assert "Traceback" in ended.traceback
 
 
+def test_a_mistake_in_scoring_is_not_blamed_on_the_candidate(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def score(*_: Any) -> dict[str, float]:
+        raise ValueError("operands could not be broadcast")
+
+    monkeypatch.setattr(bench.task, "score", score)
+    with pytest.raises(RuntimeError, match="could not be scored"):
+        run_trial(bench, TrainTrial(number=0, seed=1), Line(), defaults())
+
+
 @pytest.mark.parametrize(
     "bench",
     [
