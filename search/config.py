@@ -281,6 +281,8 @@ class TrainingConfig(_Section):
     """Targets in one step, where the space does not ask for a batch_size of its own."""
     refit: bool = True
     """Whether the best trial is trained once more, on training and validation targets together and up to its best epoch, before the one look at the test set. Never for anomaly, whose threshold rests on validation targets that were not learned."""
+    max_seconds: float | None = Field(None, gt=0)
+    """Time that one trial may take in one go, in seconds; then it ends as overtime, and the sampler learns from it."""
     max_parameters: int = Field(5_000_000, ge=1)
     """Weights that a candidate may have at most."""
 
@@ -323,8 +325,14 @@ class WorkersConfig(_Section):
     """Trials trained at once; by default one a GPU, or one a core (at most 8)."""
     trials_each: int = Field(20, ge=1)
     """Trials after which a worker process is replaced, since TensorFlow's memory grows with each."""
+    recycle_mb: int = Field(4096, ge=1)
+    """Memory of a worker's own, in MiB, beyond which it is replaced after the trial."""
+    max_memory_mb: int | None = Field(None, ge=256)
+    """Memory that a worker may ask the system for, in MiB: a candidate that needs more ends as out_of_memory. By default no limit but the machine's. Not for GPUs, whose libraries reserve far more than they use."""
+    max_silent_seconds: float = Field(3600, gt=0)
+    """Time without an epoch's end after which a worker is taken for hung, in seconds: it is ended, and its trial taken up again."""
     max_restarts: int = Field(2, ge=0)
-    """Times that a trial is begun again after its worker died."""
+    """Times that a trial is taken up again after its worker died, from its last epoch."""
 
 
 class TrackingConfig(_Section):
@@ -334,6 +342,8 @@ class TrackingConfig(_Section):
     """Address of an MLflow server or store; by default the embedded one under the storage folder."""
     project: str = Field("lookback", pattern=NAME_PATTERN)
     """The MLflow experiment that holds the runs of this and related studies."""
+    max_spool_mb: int = Field(256, ge=1)
+    """How much may wait under the storage folder for a tracking store that is away, in MiB; what comes after is named at the end."""
 
 
 class StorageConfig(_Section):

@@ -23,6 +23,7 @@ class Outcome(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     OVERSIZED = "oversized"
     INVALID = "invalid"
+    OVERTIME = "overtime"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     """Ctrl-C came: the trial stays open and the same command continues it."""
@@ -68,7 +69,7 @@ class WorkerSetup:
     Attributes:
         config: The study.
         data: Folder of the prepared data.
-        weights: Folder that the best epoch's weights of each trial go to.
+        weights: Folder that checkpoints and the best epoch's weights of each trial go to.
         log: File that the worker's own output goes to.
         cores: The CPU cores that it may use; empty for all.
         gpu: The GPU that it may use, as CUDA names it; empty for none to choose.
@@ -80,6 +81,19 @@ class WorkerSetup:
     log: Path
     cores: tuple[int, ...] = ()
     gpu: str = ""
+
+
+def checkpoint_path(folder: Path, number: int) -> Path:
+    """Name the file that a trial's state is written to after each epoch, until it has ended.
+
+    Args:
+        folder: The study's ``WorkerSetup.weights``.
+        number: The trial's number.
+
+    Returns:
+        The file; the state of the epoch before lies beside it, under a longer name.
+    """
+    return folder / f"trial_{number:05d}.checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,12 +247,14 @@ class CandidateBuilt:
         targets_hash: Hash of the validation targets that it will be scored on: the same for
             every trial of a study, whatever its sequence length.
         notes: What the space clipped, one sentence each.
+        epochs: Epochs that it was trained before its worker died: it goes on after them.
     """
 
     parameters: Parameters
     parameter_count: int
     targets_hash: str = ""
     notes: tuple[str, ...] = ()
+    epochs: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,6 +291,7 @@ class TrialEnded:
         reason: One sentence, where the outcome needs one.
         traceback: Where a candidate failed, else empty.
         weights: Path of the best epoch's weights, or empty.
+        memory_mb: Memory of its worker's own afterwards, in MiB; 0 where the system does not say.
     """
 
     outcome: Outcome
@@ -287,6 +304,7 @@ class TrialEnded:
     reason: str = ""
     traceback: str = ""
     weights: str = ""
+    memory_mb: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,9 +352,11 @@ class WorkerDied:
 
     Attributes:
         reason: What is known of the cause, for example "killed by signal 9".
+        out_of_memory: Whether memory ran out: another worker would end as this one did.
     """
 
     reason: str
+    out_of_memory: bool = False
 
 
 FromWorker: TypeAlias = (

@@ -1,10 +1,10 @@
 """Stand-ins that play a script: workers that replay learning curves, a tracker in memory."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from search.driver.executors.base import Arrival
+from search.driver.leaderboard import TrialRow
 from search.driver.progress import PlainView, StudyStatus
 from search.messages import (
     Answer,
@@ -38,8 +38,8 @@ LISTING = (
     Listed(name="rate", domain=FloatDomain(low=1e-4, high=1e-1, log=True), default=1e-2),
     Listed(name="depth", domain=IntDomain(low=1, high=4), default=2),
 )
-Curve = Callable[[int, Mapping[str, Scalar]], Sequence[float] | TrialEnded | WorkerDied]
-"""From a trial's number and hyperparameters to its learning curve, or to another end."""
+Curve = Callable[[int, Mapping[str, Scalar]], Sequence[float] | TrialEnded | WorkerDied | None]
+"""From a trial's number and hyperparameters to its learning curve, to another end, or to silence."""
 
 
 def rising_curve(number: int, parameters: Mapping[str, Scalar]) -> Sequence[float]:
@@ -57,6 +57,7 @@ class ScriptedExecutor:
         self.listed = SpaceListed(listing=LISTING)
         self.orders: list[TrainTrial] = []
         self.replaced: list[int] = []
+        self.killed: list[int] = []
         self.stopped = False
         self.die_in_refit = False
         self._late: int | None = None
@@ -100,6 +101,10 @@ class ScriptedExecutor:
         self.replaced.append(slot)
         self._arrivals.append((slot, self._ready(slot)))
 
+    def kill(self, slot: int) -> None:
+        self.killed.append(slot)
+        self.die(slot)
+
     def stop(self) -> None:
         self.stopped = True
 
@@ -139,6 +144,8 @@ class ScriptedExecutor:
             parameters[listed.name] = answer.value
         yield CandidateBuilt(parameters=parameters, parameter_count=100)
         curve = self.curve(number, parameters)
+        if curve is None:
+            return
         if not isinstance(curve, Sequence):
             yield curve
             return
@@ -187,7 +194,8 @@ class MemoryTracker:
         self.study: dict[str, float] = {}
         self.tags: dict[str, str] = {}
         self.description = ""
-        self.files: list[Path] = []
+        self.texts: dict[str, str] = {}
+        self.reconciled: list[int] = []
         self.closed = ""
 
     def start_trial(self, number: int) -> None:
@@ -216,8 +224,11 @@ class MemoryTracker:
         self.tags |= tags or {}
         self.description = description or self.description
 
-    def log_file(self, path: Path) -> None:
-        self.files.append(path)
+    def log_text(self, name: str, text: str) -> None:
+        self.texts[name] = text
+
+    def reconcile(self, rows: Iterable[TrialRow]) -> None:
+        self.reconciled = [row.number for row in rows if row.outcome is not None]
 
     def close(self, status: str) -> None:
         self.closed = status

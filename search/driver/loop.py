@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter, deque
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from search.driver.leaderboard import TrialRow, write_study
@@ -39,6 +40,16 @@ class Ending(StrEnum):
     OUT_OF_TIME = "out of time"
 
 
+@dataclass(kw_only=True)
+class _Watch:
+    """When a slot's trial began and was last heard of, on the monotonic clock."""
+
+    began: float = field(default_factory=time.monotonic)
+    heard: float = field(default_factory=time.monotonic)
+    killed_for: str = ""
+    overtime: bool = False
+
+
 class StudyLoop:
     """Keeps every slot busy until the budget is spent or somebody stops it."""
 
@@ -57,6 +68,7 @@ class StudyLoop:
         self._tracker = tracker
         self._idle = set(ready)
         self._busy: dict[int, int] = {}
+        self._watches: dict[int, _Watch] = {}
         self._baseline = baseline
         self._waiting: deque[int] = deque()
         self._begun: Counter[int] = Counter()
@@ -78,11 +90,13 @@ class StudyLoop:
             WorkerBug: If a worker met a bug.
         """
         self._waiting.extend(self._trials.reopen())
+        self._tracker.reconcile(self._trials.rows.values())
         try:
             while self._busy or self._wants_more():
                 self._dispatch()
                 for slot, message in self._room.executor.receive(TICK_SECONDS):
                     self._handle(slot, message)
+                self._watch()
                 self._room.view.show(self.status())
                 self._acknowledge()
         finally:
@@ -173,12 +187,31 @@ class StudyLoop:
             number = self._waiting.popleft() if self._waiting else self._trials.ask()
             self._idle.remove(slot)
             self._busy[slot] = number
+            self._watches[slot] = _Watch()
             self._begun[number] += 1
             self._tracker.start_trial(number)
             order = TrainTrial(number=number, seed=self._trials.seed(number))
             self._room.executor.send(slot, order)
 
+    def _watch(self) -> None:
+        """End workers that hang, and those whose trial takes too long."""
+        limit, silent = self._config.training.max_seconds, self._config.workers.max_silent_seconds
+        now = time.monotonic()
+        for slot in self._busy:
+            watch = self._watches[slot]
+            if watch.killed_for:
+                continue
+            if limit is not None and now - watch.began >= limit:
+                watch.killed_for = f"training.max_seconds allows {limit:g} s."
+                watch.overtime = True
+            elif now - watch.heard >= silent:
+                watch.killed_for = f"its worker said nothing for {silent:g} s"
+            if watch.killed_for:
+                self._room.executor.kill(slot)
+
     def _handle(self, slot: int, message: FromWorker) -> None:
+        if slot in self._watches:
+            self._watches[slot].heard = time.monotonic()
         match message:
             case WorkerReady():
                 self._idle.add(slot)
@@ -189,13 +222,14 @@ class StudyLoop:
             case CandidateBuilt():
                 self._trials.log_built(self._busy[slot], message)
                 self._tracker.log_built(self._busy[slot], message)
+                self._say_where_from(self._busy[slot], message.epochs)
             case EpochReport():
                 self._judge(slot, message)
             case TrialEnded():
                 self._end(self._busy.pop(slot), message)
-                self._free(slot)
+                self._free(slot, message)
             case WorkerDied() if slot in self._busy:
-                self._begin_again(self._busy.pop(slot), message)
+                self._bury(self._busy.pop(slot), message, self._watches[slot])
             case WorkerDied() if self._lost < self._config.workers.max_restarts:
                 self._idle.discard(slot)
                 self._lost += 1
@@ -208,23 +242,54 @@ class StudyLoop:
         stopping = self._stopping()
         if verdict.outcome is None and stopping:
             verdict = Verdict(outcome=Outcome.INTERRUPTED, reason=stopping)
-        self._room.executor.send(slot, verdict)
+        # Before the verdict: the worker's checkpoint holds no epoch that is not recorded.
         self._tracker.log_epoch(number, report)
+        self._room.executor.send(slot, verdict)
 
-    def _free(self, slot: int) -> None:
+    def _say_where_from(self, number: int, epochs: int) -> None:
+        """Say how much of a trial that was taken up again has to be trained again."""
+        reported = self._trials.reported(number)
+        if reported:
+            again = f"{reported - epochs} reported before are trained again"
+            self._room.view.say(f"Trial {number} goes on after epoch {epochs}; {again}.")
+
+    def _free(self, slot: int, ended: TrialEnded) -> None:
         self._ended[slot] += 1
-        if self._ended[slot] % self._config.workers.trials_each == 0:
+        workers = self._config.workers
+        if (
+            self._ended[slot] % workers.trials_each == 0
+            or ended.memory_mb > workers.recycle_mb
+            or ended.outcome is Outcome.OUT_OF_MEMORY  # what is left of it may lie in pieces
+        ):
             self._room.executor.replace(slot)
         else:
             self._idle.add(slot)
 
-    def _begin_again(self, number: int, death: WorkerDied) -> None:
-        if self._begun[number] <= self._config.workers.max_restarts:
-            self._room.view.say(f"Trial {number} begins again: {death.reason}.")
+    def _bury(self, number: int, death: WorkerDied, watch: "_Watch") -> None:
+        """Decide what becomes of a trial whose worker died."""
+        reason = watch.killed_for or death.reason
+        if watch.overtime:
+            self._cut_short(number, Outcome.OVERTIME, reason)
+        elif death.out_of_memory:
+            self._cut_short(number, Outcome.OUT_OF_MEMORY, reason)
+        elif self._begun[number] <= self._config.workers.max_restarts:
+            self._room.view.say(f"Trial {number} is taken up again: {reason}.")
             self._waiting.appendleft(number)
         else:
-            reason = f"its worker died {self._begun[number]} times; {death.reason}"
-            self._end(number, TrialEnded(outcome=Outcome.FAILED, reason=reason))
+            reason = f"its worker died {self._begun[number]} times; {reason}"
+            self._cut_short(number, Outcome.FAILED, reason)
+
+    def _cut_short(self, number: int, outcome: Outcome, reason: str) -> None:
+        """End a trial whose worker cannot say how it stood."""
+        row = self._trials.rows[number]
+        ended = TrialEnded(
+            outcome=outcome,
+            value=row.value,
+            epochs=row.epochs,
+            parameters=row.parameters,
+            reason=reason,
+        )
+        self._end(number, ended)
 
     def _end(self, number: int, ended: TrialEnded) -> None:
         row = self._trials.end(number, ended)
@@ -244,15 +309,8 @@ class StudyLoop:
         """Leave what is begun and not ended for the next launch, and say so."""
         begun = [number for number in self._waiting if self._begun[number]]
         for number in (*self._busy.values(), *begun):
-            row = self._trials.rows[number]
-            ended = TrialEnded(
-                outcome=Outcome.INTERRUPTED,
-                value=row.value,
-                epochs=row.epochs,
-                parameters=row.parameters,
-                reason="the driver stopped: launch the study again to continue this trial",
-            )
-            self._end(number, ended)
+            reason = "the driver stopped: launch the study again to continue this trial"
+            self._cut_short(number, Outcome.INTERRUPTED, reason)
         self._busy.clear()
 
     def _acknowledge(self) -> None:

@@ -59,19 +59,25 @@ def list_space(room: Room) -> tuple[SpaceListed, dict[int, WorkerReady]]:
     Raises:
         ConfigError: If the default candidate cannot be built.
         KeyboardInterrupt: If the person asked to stop meanwhile.
-        WorkerBug: If a worker does not come up.
+        WorkerBug: If workers do not come up.
     """
     ready: dict[int, WorkerReady] = {}
     listed: SpaceListed | None = None
+    asked, deaths = -1, 0
     while listed is None:
         if room.interrupt.requested:
             raise KeyboardInterrupt
+        if ready and asked < 0:
+            asked = min(ready)
+            room.executor.send(asked, ListSpace())
         for slot, message in room.executor.receive(TICK_SECONDS):
             match message:
                 case WorkerReady():
-                    if not ready:
-                        room.executor.send(slot, ListSpace())
                     ready[slot] = message
+                case WorkerDied() if deaths < room.config.workers.max_restarts:
+                    deaths += 1
+                    ready.pop(slot, None)
+                    asked = -1 if slot == asked else asked
                 case SpaceListed(error=""):
                     listed = message
                 case SpaceListed():

@@ -2,7 +2,6 @@
 
 import importlib
 import math
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -31,8 +30,9 @@ from search.driver.progress import View, make_view
 from search.driver.provenance import describe_study, dump_settings, flatten_settings
 from search.driver.requests import Room, list_space
 from search.driver.storage import open_storage, study_lock
+from search.driver.tracking.spool import spool_path
 from search.driver.tracking.tracker import Tracker
-from search.driver.trials import Trials
+from search.driver.trials import Trials, weights_folder
 from search.errors import ConfigError, StudyError, TrackingError
 from search.messages import Table, WorkerSetup
 from search.tasks import Baseline, Direction, Task, make_task, objective_direction
@@ -105,6 +105,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
                 f"Study {config.name} is finished: its {config.budget.trials} trials have ended. "
                 f"Raise --budget.trials to go on."
             )
+            _send_what_waits(config, folder, view)
             return summarize(config, finished, Ending.FINISHED)
         executor = _make_executor(config)
         stack.callback(executor.stop)
@@ -118,16 +119,10 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         for note in listed.notes:
             view.say(f"Note: {note}")
         if config.name not in optuna.get_all_study_names(storage):
-            tracking.check_name(
-                study=config.name,
-                project=config.tracking.project,
-                uri=config.tracking.uri,
-                folder=folder,
-            )
+            tracking.check_name(study=config.name, config=config.tracking, folder=folder)
         tracker: Tracker = tracking.open_tracker(
             study=config.name,
-            project=config.tracking.project,
-            uri=config.tracking.uri,
+            config=config.tracking,
             folder=folder,
             tags=describe_study(config, direction, data.card, next(iter(ready.values()))),
             params=flatten_settings(config),
@@ -135,7 +130,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         with _closed_with_status(tracker) as endings:
             trials = Trials(storage=storage, config=config, direction=direction)
             note_study(trials, tracker, config, data, baselines)
-            tracker.log_file(_write_study_file(config, folder / "studies"))
+            tracker.log_text(f"{config.name}.toml", _write_study_file(config, folder / "studies"))
             trials.begin(listed.listing)
             loop = StudyLoop(room, trials, tracker, ready=set(ready), baseline=naive)
             endings.append(loop.run())
@@ -223,7 +218,7 @@ def _make_executor(config: StudyConfig) -> Executor:
 
 
 def _make_setup(config: StudyConfig, folder: Path, data: Path) -> WorkerSetup:
-    weights, logs = folder / "checkpoints" / config.name, folder / "logs"
+    weights, logs = weights_folder(config), folder / "logs"
     weights.mkdir(parents=True, exist_ok=True)
     logs.mkdir(exist_ok=True)
     return WorkerSetup(config=config, data=data, weights=weights, log=logs / f"{config.name}.log")
@@ -232,6 +227,21 @@ def _make_setup(config: StudyConfig, folder: Path, data: Path) -> WorkerSetup:
 def _load_tracking() -> ModuleType:
     """Load MLflow, which takes seconds, while the workers come up."""
     return importlib.import_module("search.driver.tracking.mlflow_tracker")
+
+
+def _send_what_waits(config: StudyConfig, folder: Path, view: View) -> None:
+    """Deliver what a finished study's last launch could not.
+
+    Raises:
+        TrackingError: If the tracking store is still away.
+    """
+    if not spool_path(folder, config.name).is_file():
+        return
+    view.say("Sending what the tracking store has not taken yet.")
+    tracker: Tracker = _load_tracking().open_tracker(
+        study=config.name, config=config.tracking, folder=folder, tags={}, params={}
+    )
+    tracker.close("FINISHED")
 
 
 @contextmanager
@@ -248,12 +258,12 @@ def _closed_with_status(tracker: Tracker) -> Iterator[list[Ending]]:
     tracker.close("FINISHED" if Ending.FINISHED in endings else "KILLED")
 
 
-def _write_study_file(config: StudyConfig, folder: Path) -> Path:
+def _write_study_file(config: StudyConfig, folder: Path) -> str:
     """Write the settings of this launch as a study file that can be launched."""
     folder.mkdir(exist_ok=True)
-    path = folder / f"{config.name}.toml"
-    path.write_text(tomli_w.dumps(dump_settings(config)), encoding="utf-8")
-    return path
+    text = tomli_w.dumps(dump_settings(config))
+    (folder / f"{config.name}.toml").write_text(text, encoding="utf-8")
+    return text
 
 
 def _look_at_test(
@@ -296,8 +306,6 @@ def _look_at_test(
 
 def _log_tables(tracker: Tracker, tables: Mapping[str, Table]) -> None:
     """Keep each table of the test look as a CSV file with the study."""
-    with tempfile.TemporaryDirectory(prefix="lookback-") as folder:
-        for name, (heads, lines) in tables.items():
-            path = Path(folder) / f"test_{name.replace(' ', '_')}.csv"
-            pd.DataFrame(list(lines), columns=list(heads)).to_csv(path, index=False)
-            tracker.log_file(path)
+    for name, (heads, lines) in tables.items():
+        text = pd.DataFrame(list(lines), columns=list(heads)).to_csv(index=False)
+        tracker.log_text(f"test_{name.replace(' ', '_')}.csv", text)

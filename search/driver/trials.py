@@ -28,21 +28,31 @@ from search.messages import (
     Scalar,
     TrialEnded,
     Verdict,
+    checkpoint_path,
 )
 from search.tasks import Direction
 
 STATES: Mapping[Outcome, TrialState] = {
     Outcome.COMPLETE: TrialState.COMPLETE,
     Outcome.PRUNED: TrialState.PRUNED,
-    Outcome.DIVERGED: TrialState.FAIL,
-    Outcome.OUT_OF_MEMORY: TrialState.FAIL,
-    Outcome.OVERSIZED: TrialState.FAIL,
-    Outcome.INVALID: TrialState.FAIL,
+    Outcome.DIVERGED: TrialState.PRUNED,
+    Outcome.OUT_OF_MEMORY: TrialState.PRUNED,
+    Outcome.OVERSIZED: TrialState.PRUNED,
+    Outcome.INVALID: TrialState.PRUNED,
+    Outcome.OVERTIME: TrialState.PRUNED,
     Outcome.FAILED: TrialState.FAIL,
 }
 """``INTERRUPTED`` is missing: such a trial stays RUNNING and is continued."""
+UNUSABLE = frozenset(STATES) - {Outcome.COMPLETE, Outcome.PRUNED, Outcome.FAILED}
+"""Candidates that are no use whatever they score. Optuna's samplers learn nothing from a trial that
+failed; from a pruned one that broke a constraint they learn where not to look."""
 RECORD = "record"
 """The trial attribute that holds everything Optuna has no field for, written twice a trial."""
+
+
+def weights_folder(config: StudyConfig) -> Path:
+    """Name the folder that a study's checkpoints and weights are kept in."""
+    return config.storage.folder.resolve() / "checkpoints" / config.name
 
 
 class Trials:
@@ -124,6 +134,10 @@ class Trials:
             self.rows[number] = TrialRow(number=number, seed=self.seed(number))
         return [orphan.number for orphan in orphans]
 
+    def reported(self, number: int) -> int:
+        """Count the epochs that a trial has reported."""
+        return self._reported[number]
+
     def seed(self, number: int) -> int:
         """Derive a trial's seed from the study's."""
         return trial_seed(self._config.seed, number)
@@ -180,7 +194,13 @@ class Trials:
         if ended.outcome in STATES:
             state = STATES[ended.outcome]
             value = ended.value if state is TrialState.COMPLETE else None
+            if ended.outcome in UNUSABLE:
+                trial.set_constraint("usable", 1.0)
             self._study.tell(number, value, state=state)
+            # Only now: had the driver died before, the trial would have gone on from here.
+            checkpoint = checkpoint_path(weights_folder(self._config), number)
+            for path in checkpoint.parent.glob(f"*{checkpoint.name}*"):
+                path.unlink()
         return row
 
     def keep_models(self, count: int) -> None:

@@ -1,10 +1,12 @@
 """One suggestion becomes a trained candidate: build, fit, epoch reports, best-epoch weights."""
 
 import math
+import re
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import keras
@@ -29,8 +31,16 @@ from search.messages import (
     TrialEnded,
     TrialRefitted,
     Verdict,
+    checkpoint_path,
 )
 from search.worker.batches import epoch_order, make_batches
+from search.worker.checkpoints import (
+    Checkpoint,
+    get_state,
+    load_checkpoint,
+    save_checkpoint,
+    set_state,
+)
 from search.worker.hyperparameters import AskingHyperParameters
 from search.worker.weights import save_weights
 from search.worker.workbench import Candidate, Workbench, candidate_errors
@@ -63,6 +73,10 @@ def run_trial(
 ) -> TrialEnded:
     """Build and train one candidate, reporting every epoch.
 
+    After each epoch that the driver has heard of and let pass, the whole state is written to the
+    trial's checkpoint; where there is one, training goes on from it and ends as if it had never
+    stopped. A hypermodel with a ``fit`` of its own begins again.
+
     Args:
         bench: The worker's data and task.
         order: The trial.
@@ -75,18 +89,26 @@ def run_trial(
     curve = _Curve(bench, channel)
     try:
         candidate = bench.build(hp, order.seed)
+        targets_hash = bench.data.targets_hash("validation")
+        if not _fits_itself(candidate):
+            identity = {"seed": order.seed, "parameters": dict(hp.values), "targets": targets_hash}
+            curve.go_on(candidate, identity, checkpoint_path(bench.weights, order.number))
         channel.send(
             CandidateBuilt(
                 parameters=dict(hp.values),
                 parameter_count=candidate.model.count_params(),
-                targets_hash=bench.data.targets_hash("validation"),
+                targets_hash=targets_hash,
                 notes=candidate.notes,
+                epochs=curve.epochs,
             )
         )
         curve.candidate = candidate
         with candidate_errors():
             plan = _Plan(
-                seed=order.seed, epochs=bench.config.training.max_epochs, callbacks=[curve]
+                seed=order.seed,
+                epochs=bench.config.training.max_epochs,
+                begin=curve.epochs,
+                callbacks=[curve],
             )
             _fit(bench, candidate, hp, plan)
     except CandidateError as exc:
@@ -102,6 +124,16 @@ def run_trial(
     candidate.model.set_weights(curve.best_weights)
     save_weights(candidate.model, path)
     return curve.ended(hp, Outcome.COMPLETE, curve.reason, weights=str(path))
+
+
+def own_memory_mb() -> float:
+    """Measure the memory that this process shares with nobody, in MiB; 0 where none can say."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0.0
+    found = re.search(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) / 1024 if found else 0.0
 
 
 def refit_trial(bench: Workbench, order: RefitTrial, hp: AskingHyperParameters) -> TrialRefitted:
@@ -145,6 +177,30 @@ class _Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes
         self._epoch_start = self._start
         self._values: list[float] = []
         self._metrics: list[Mapping[str, float]] = []
+        self._identity: Mapping[str, Any] = {}
+        self._checkpoint: Path | None = None
+
+    def go_on(self, candidate: Candidate, identity: Mapping[str, Any], path: Path) -> None:
+        """Keep checkpoints, and take up the one that is there, if it is of this trial.
+
+        Args:
+            candidate: Built as the trial's was.
+            identity: What the trial is.
+            path: Where its checkpoint lies.
+        """
+        self._identity, self._checkpoint = identity, path
+        found = load_checkpoint(path, identity)
+        if found is None:
+            return
+        set_state(candidate.model, found)
+        self._values, self._metrics = list(found.values), list(found.metrics)
+        self.best_weights = list(found.best)
+        self._start -= found.seconds
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs have ended."""
+        return len(self._values)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Note the time."""
@@ -184,6 +240,18 @@ class _Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes
             self.reason = f"no better epoch in {waited}"
         if self.verdict.outcome is not None or self.reason:
             self.model.stop_training = True
+        elif self._checkpoint is not None:
+            save_checkpoint(self._state(), self._checkpoint)
+
+    def _state(self) -> Checkpoint:
+        return Checkpoint(
+            identity=self._identity,
+            values=self._values,
+            metrics=self._metrics,
+            seconds=time.monotonic() - self._start,
+            best=self.best_weights,
+            **get_state(self.model),
+        )
 
     @property
     def best_epoch(self) -> int:
@@ -213,15 +281,17 @@ class _Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes
             reason=reason,
             traceback=trace,
             weights=weights,
+            memory_mb=own_memory_mb(),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """How long and with what a candidate is trained."""
+    """How long and with what a candidate is trained: from epoch ``begin`` up to ``epochs``."""
 
     seed: int
     epochs: int
+    begin: int = 0
     sides: Sequence[Side] = ("train",)
     callbacks: Sequence[keras.callbacks.Callback] = ()
 
@@ -232,7 +302,7 @@ def _fit(bench: Workbench, candidate: Candidate, hp: AskingHyperParameters, plan
     ends = np.concatenate([data.ends[side] for side in plan.sides])
     known = {"epochs": plan.epochs, "callbacks": list(plan.callbacks), "verbose": 0}
     known |= _weigh_classes(bench, plan.sides)
-    if type(candidate.hypermodel).fit is not keras_tuner.HyperModel.fit:
+    if _fits_itself(candidate):
         held = data.ends["validation"]
         known["validation_data"] = (candidate.inputs.gather(held), candidate.taught.gather(held))
         windows, taught = candidate.inputs.gather(ends), candidate.taught.gather(ends)
@@ -241,9 +311,18 @@ def _fit(bench: Workbench, candidate: Candidate, hp: AskingHyperParameters, plan
     asked = int(hp.values.get("batch_size", bench.config.training.batch_size))
     batch_size = min(asked, len(ends))
     steps = -(-len(ends) // batch_size)
-    orders = (epoch_order(len(ends), batch_size, plan.seed, epoch) for epoch in range(plan.epochs))
+    epochs = range(plan.begin, plan.epochs)
+    if not epochs:  # the trial had only its end to tell
+        return
+    orders = (epoch_order(len(ends), batch_size, plan.seed, epoch) for epoch in epochs)
     batches = make_batches(candidate.inputs, candidate.taught, ends, orders=orders, steps=steps)
+    known["initial_epoch"] = plan.begin
     model.fit(batches, steps_per_epoch=steps, shuffle=False, **known)
+
+
+def _fits_itself(candidate: Candidate) -> bool:
+    """Tell whether a hypermodel has a ``fit`` of its own."""
+    return type(candidate.hypermodel).fit is not keras_tuner.HyperModel.fit
 
 
 def _weigh_classes(bench: Workbench, sides: Sequence[Side]) -> dict[str, dict[int, float]]:

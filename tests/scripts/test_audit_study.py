@@ -5,6 +5,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from search.config import TrackingConfig
 from search.driver.storage import open_storage
 from search.driver.tracking.mlflow_tracker import open_tracker
 from search.messages import Outcome, TrialEnded
@@ -22,7 +23,11 @@ def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_exit_code_says_whether_the_two_agree(storage_folder: Path) -> None:
     optuna.create_study(storage=open_storage(storage_folder), study_name="har")
     tracker = open_tracker(
-        study="har", project="lookback", uri=None, folder=storage_folder, tags={}, params={}
+        study="har",
+        config=TrackingConfig(),
+        folder=storage_folder,
+        tags={},
+        params={},
     )
     tracker.close("FINISHED")
 
@@ -31,7 +36,11 @@ def test_the_exit_code_says_whether_the_two_agree(storage_folder: Path) -> None:
     assert "0 trials: all agree." in done.stdout
 
     again = open_tracker(
-        study="har", project="lookback", uri=None, folder=storage_folder, tags={}, params={}
+        study="har",
+        config=TrackingConfig(),
+        folder=storage_folder,
+        tags={},
+        params={},
     )
     again.start_trial(3)
     again.end_trial(3, TrialEnded(outcome=Outcome.FAILED))

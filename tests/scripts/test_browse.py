@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from search.config import TrackingConfig
 from search.driver.tracking.mlflow_tracker import open_tracker
 from search.messages import CandidateBuilt, EpochReport, Outcome, TrialEnded
 from search.results.serving import HOST, choose_port
@@ -28,8 +29,7 @@ ENDINGS = [
 def fill_store(folder: Path, study: str, direction: str) -> None:
     tracker = open_tracker(
         study=study,
-        project="lookback",
-        uri=None,
+        config=TrackingConfig(),
         folder=folder,
         tags={"lookback.direction": direction},
         params={},

@@ -45,5 +45,8 @@ class Executor(Protocol):
     def replace(self, slot: int) -> None:
         """End an idle worker and start a fresh one in its slot."""
 
+    def kill(self, slot: int) -> None:
+        """End a busy worker at once, where it can be; ``receive`` then says that it died."""
+
     def stop(self) -> None:
         """End all workers and wait until they are gone."""

@@ -63,6 +63,9 @@ class InlineExecutor:
         self.stop()
         self.start(self._setup)
 
+    def kill(self, slot: int) -> None:
+        """Do nothing: a thread cannot be ended."""
+
     def stop(self) -> None:
         """Tell the worker to leave; in the middle of an epoch it leaves with the process."""
         self._line.orders.put(Stop())

@@ -5,6 +5,7 @@ import os
 import pkgutil
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from search.driver.executors.base import WORKER, Arrival
 from search.driver.executors.devices import share_cores, visible_gpus
+from search.driver.executors.memory import count_memory_kills, limit_memory, ran_out_of_memory
 from search.messages import Stop, ToWorker, WorkerDied, WorkerSetup
 
 LEAVE_SECONDS = 5.0
@@ -46,6 +48,7 @@ class ProcessExecutor:
         self._missing: list[int] = []
         self._processes: dict[int, BaseProcess] = {}
         self._lines: dict[int, Connection] = {}
+        self._kills: dict[int, int] = {}
 
     def start(self, setup: WorkerSetup) -> None:
         """Start loading what the workers need, and return at once."""
@@ -89,7 +92,7 @@ class ProcessExecutor:
             try:
                 arrivals.append((slot, self._lines[slot].recv()))
             except (EOFError, OSError):  # OSError: it died in the middle of a message
-                arrivals.append((slot, WorkerDied(reason=self._bury(slot))))
+                arrivals.append((slot, self._bury(slot)))
                 self._start(slot)
         return arrivals
 
@@ -98,6 +101,10 @@ class ProcessExecutor:
         self.send(slot, Stop())
         self._bury(slot)
         self._start(slot)
+
+    def kill(self, slot: int) -> None:
+        """End a process at once."""
+        self._processes[slot].kill()
 
     def stop(self) -> None:
         """End all processes at once, busy ones too: what is on disk is whole at any time."""
@@ -120,8 +127,9 @@ class ProcessExecutor:
             process.start()
         theirs.close()
         self._processes[slot], self._lines[slot] = process, ours
+        self._kills[slot] = count_memory_kills()
 
-    def _bury(self, slot: int) -> str:
+    def _bury(self, slot: int) -> WorkerDied:
         """Wait for a process to end, close its line, and say how it ended."""
         process = self._processes.pop(slot)
         self._lines.pop(slot).close()
@@ -132,7 +140,13 @@ class ProcessExecutor:
         code = process.exitcode or 0
         process.close()
         ending = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with {code}"
-        return f"worker {slot} {ending}; its output is in {self._setups[slot].log}"
+        log = self._setups[slot].log
+        by_system = code == -signal.SIGKILL and count_memory_kills() > self._kills[slot]
+        by_itself = code == -signal.SIGABRT and ran_out_of_memory(log)
+        return WorkerDied(
+            reason=f"worker {slot} {ending}; its output is in {log}",
+            out_of_memory=by_system or by_itself,
+        )
 
 
 def enter(worker: str, line: Connection, setup: WorkerSetup) -> None:
@@ -150,8 +164,23 @@ def enter(worker: str, line: Connection, setup: WorkerSetup) -> None:
         os.sched_setaffinity(0, setup.cores)
     if setup.gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = setup.gpu
+    if setup.config.workers.max_memory_mb is not None:
+        limit_memory(setup.config.workers.max_memory_mb)
+    threading.Thread(target=_leave_with_driver, name="driver", daemon=True).start()
     with _output_to(setup.log):
         pkgutil.resolve_name(worker)(line, setup)
+
+
+def _leave_with_driver() -> None:
+    """Wait until the driver is gone, however it went, and leave at once.
+
+    A worker reads its line once an epoch, and an epoch may take hours. Nothing is lost: what is
+    on disk is whole at any time.
+    """
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        driver.join()
+        os._exit(1)
 
 
 @contextmanager

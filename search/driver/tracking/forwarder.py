@@ -1,10 +1,14 @@
-"""Records on their way to the tracking store, in order, without anybody waiting for it."""
+"""Records on their way from the spool to the tracking store, without anybody waiting for it."""
 
 import queue
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from search.driver.tracking.spool import Record, Spool
+
+FULL = "as much waited for the store as tracking.max_spool_mb allows"
 
 
 class Refused(Exception):
@@ -20,28 +24,43 @@ class Lost:
     """A record that did not arrive.
 
     Attributes:
-        record: What it was, for a person.
+        record: What it was.
         reason: Why, as the store said it.
+        kept: Whether it waits in the spool for the next launch.
     """
 
-    record: str
+    record: Record
     reason: str
+    kept: bool = False
 
 
 class Forwarder:
-    """One thread that delivers records, and tries again while the store is away."""
+    """One thread that delivers records in order, and tries again while the store is away."""
 
-    def __init__(self, *, longest_pause: float = 30.0, closing_seconds: float = 30.0) -> None:
-        """Start the thread.
+    def __init__(
+        self,
+        spool: Spool,
+        deliver: Callable[[Record], None],
+        *,
+        longest_pause: float = 30.0,
+        closing_seconds: float = 30.0,
+    ) -> None:
+        """Start the thread; what an earlier launch left comes first.
 
         Args:
+            spool: Where records are safe until they are delivered.
+            deliver: Hands a record to the store; raises ``Refused`` or ``Unreachable``. A record
+                may be handed over twice.
             longest_pause: Seconds between two tries at most; the first pause is 50 times shorter.
             closing_seconds: How long ``close`` waits for a store that is away, in seconds.
         """
+        self._spool = spool
+        self._hand_over = deliver
         self._longest_pause = longest_pause
         self._closing_seconds = closing_seconds
-        self._records: queue.SimpleQueue[tuple[str, Callable[[], None]] | None]
-        self._records = queue.SimpleQueue()
+        self._records: queue.SimpleQueue[tuple[Record, int] | None] = queue.SimpleQueue()
+        for item in spool.left:
+            self._records.put(item)
         self._closing = threading.Event()
         self._patient_since = time.monotonic()
         self._gone = ""
@@ -51,14 +70,17 @@ class Forwarder:
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
         self._thread.start()
 
-    def send(self, record: str, deliver: Callable[[], None]) -> None:
-        """Queue a record and return at once.
+    def send(self, record: Record) -> None:
+        """Put a record on disk, and return without waiting for the store.
 
-        Args:
-            record: What it is, for the person who must know that it did not arrive.
-            deliver: Hands it to the store; called again after ``Unreachable``.
+        Raises:
+            OSError: If the disk does not take it.
         """
-        self._records.put((record, deliver))
+        end = self._spool.append(record)
+        if end:
+            self._records.put((record, end))
+        else:
+            self._lost.append(Lost(record=record, reason=FULL))
 
     def close(self) -> tuple[Lost, ...]:
         """Wait until every record has arrived or is given up.
@@ -70,6 +92,7 @@ class Forwarder:
         self._closing.set()
         self._records.put(None)
         self._thread.join()
+        self._spool.close()
         if self._bug is not None:
             raise self._bug
         return tuple(self._lost)
@@ -81,21 +104,23 @@ class Forwarder:
         except BaseException as exc:  # noqa: BLE001 - a bug: close raises it
             self._bug = exc
 
-    def _deliver(self, record: str, deliver: Callable[[], None]) -> None:
+    def _deliver(self, record: Record, end: int) -> None:
         pause = self._longest_pause / 50
         while not self._gone:
             try:
-                deliver()
+                self._hand_over(record)
             except Refused as exc:
                 self._lost.append(Lost(record=record, reason=str(exc)))
+                self._spool.note_delivered(end)
                 return
             except Unreachable as exc:
                 self._wait(pause, str(exc))
                 pause = min(2 * pause, self._longest_pause)
             else:
                 self._patient_since = time.monotonic()
+                self._spool.note_delivered(end)
                 return
-        self._lost.append(Lost(record=record, reason=self._gone))
+        self._lost.append(Lost(record=record, reason=self._gone, kept=True))
 
     def _wait(self, pause: float, reason: str) -> None:
         """Pause before the next try; once the driver waits, shortly, and not for ever."""

@@ -1,17 +1,20 @@
 """A study and its trials become MLflow runs: a parent, and a nested run for each trial."""
 
 import math
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from search.config import TrackingConfig
+from search.driver.leaderboard import TrialRow
 from search.driver.tracking.forwarder import Forwarder, Lost, Refused, Unreachable
 from search.driver.tracking.records import as_metrics, as_params, as_tags, now_ms, strip_colours
+from search.driver.tracking.spool import Record, Spool, spool_path
 from search.driver.tracking.store import (
     BASELINE,
     KIND,
@@ -35,26 +38,26 @@ STATUSES = {
 }
 """MLflow's status of a trial's run; every other outcome is FAILED."""
 
+ENDED = frozenset(Outcome) - {Outcome.INTERRUPTED}
 _NOTE = "mlflow.note.content"
 _REFUSALS = (400, 404, 409)
 _NAMED_LOSSES = 5
+_MIB = 2**20
 
 
 def open_tracker(
     *,
     study: str,
-    project: str,
-    uri: str | None,
+    config: TrackingConfig,
     folder: Path,
     tags: Mapping[str, str],
     params: Mapping[str, str],
 ) -> "MlflowTracker":
-    """Open a study's run, or continue it.
+    """Open a study's run, or continue it; what an earlier launch could not deliver goes first.
 
     Args:
         study: The study's name.
-        project: The MLflow experiment; made where it is missing.
-        uri: Address of an MLflow server or database; ``None`` for ``mlflow.db`` in the folder.
+        config: Where it is kept; an experiment that is missing is made.
         folder: The storage folder, which keeps the artifacts unless a server does.
         tags: Tags of the study's run.
         params: Parameters of the study's run. MLflow lets none be changed: where a continued
@@ -66,13 +69,13 @@ def open_tracker(
     Raises:
         TrackingError: If the store cannot be opened.
     """
-    address = store_uri(uri, folder)
+    address = store_uri(config.uri, folder)
     path = sqlite_path(address)
     if path is not None:
         make_store(path)
     with translate_errors(address):
         client = MlflowClient(address)
-        experiment_id = open_experiment(client, project, address, folder)
+        experiment_id = open_experiment(client, config.project, address, folder)
         runs = search_runs(client, [experiment_id], {KIND: "study", STUDY: study})
         words = {KIND: "study", STUDY: study, **tags}
         run = runs[0] if runs else client.create_run(experiment_id, tags=words, run_name=study)
@@ -80,124 +83,87 @@ def open_tracker(
         changed = {f"now.{k}": v for k, v in params.items() if k in held and held[k] != v}
         new = as_params({name: value for name, value in params.items() if name not in held})
         client.log_batch(run.info.run_id, params=new, tags=as_tags({**words, **changed}))
-        client.update_run(run.info.run_id, status="RUNNING")
-    return MlflowTracker(client, experiment_id, study, run.info.run_id)
+    spool = Spool(spool_path(folder, study), config.max_spool_mb * _MIB)
+    return MlflowTracker(client, experiment_id, study, run.info.run_id, spool)
 
 
-def check_name(*, study: str, project: str, uri: str | None, folder: Path) -> None:
+def check_name(*, study: str, config: TrackingConfig, folder: Path) -> None:
     """Check that a new study takes over no other's runs, as on a server that several people use.
 
     Args:
         study: The study's name.
-        project: The MLflow experiment.
-        uri: As for ``open_tracker``.
+        config: As for ``open_tracker``.
         folder: The storage folder.
 
     Raises:
         TrackingError: If the store cannot be opened, or holds a study of that name.
     """
-    address = store_uri(uri, folder)
+    address = store_uri(config.uri, folder)
     path = sqlite_path(address)
     if path is not None and not path.is_file():
         return
     with translate_errors(address):
         client = MlflowClient(address)
-        experiment = client.get_experiment_by_name(project)
+        experiment = client.get_experiment_by_name(config.project)
         ids = [experiment.experiment_id] if experiment else []
         taken = bool(ids) and bool(search_runs(client, ids, {KIND: "study", STUDY: study}))
     if taken:
         raise TrackingError(
             f"study.name must be new to the tracking store, which holds another study of that "
-            f"name in {project!r}. Received: name={study!r}, unknown to storage.folder "
+            f"name in {config.project!r}. Received: name={study!r}, unknown to storage.folder "
             f"{str(folder)!r}. Give the study another name, or name the folder it was begun in."
         )
 
 
 class MlflowTracker:
-    """A tracker that writes to MLflow, through one thread and one queue.
+    """A tracker that writes to MLflow: every record is on disk first, and one thread delivers.
 
     Attributes:
         experiment_id: The experiment that holds the study.
         run_id: The study's own run.
     """
 
-    def __init__(self, client: MlflowClient, experiment_id: str, study: str, run_id: str) -> None:
+    def __init__(
+        self, client: MlflowClient, experiment_id: str, study: str, run_id: str, spool: Spool
+    ) -> None:
         self.experiment_id = experiment_id
         self.run_id = run_id
         self._client = client
         self._study = study
         self._run_ids: dict[int, str] = {}
         self._next_epochs: dict[int, int] = {}
-        self._copies = tempfile.TemporaryDirectory(prefix="lookback-")
-        self._forwarder = Forwarder()
+        self._spool = spool
+        self._forwarder = Forwarder(spool, self._deliver)
+        self._send("status", status="RUNNING")
 
     def start_trial(self, number: int) -> None:
         """Open the run of a trial, or go on with the one that it has."""
-        time_ms = now_ms()
-        self._send(f"start of trial {number}", lambda: self._start_trial(number, time_ms))
+        self._send("start", number=number)
 
     def log_built(self, number: int, built: CandidateBuilt) -> None:
         """Record the parameters, the size of the model and what the space clipped."""
-        params = as_params(built.parameters)
-        metrics = as_metrics({"parameter_count": built.parameter_count}, now_ms())
-        words = {"targets": built.targets_hash, "notes": "\n".join(built.notes)}
-        tags = as_tags({name: word for name, word in words.items() if word})
-        self._send(
-            f"parameters of trial {number}",
-            lambda: self._client.log_batch(self._trial_run(number), metrics, params, tags),
-        )
+        self._send("built", number=number, built=asdict(built))
 
     def log_epoch(self, number: int, report: EpochReport) -> None:
         """Record one epoch in one batch, unless the run holds that epoch already.
 
         Values that are not finite are left out, and named in the tag ``not_finite``.
         """
-        values = {**report.metrics, "objective": report.best, "epoch_seconds": report.seconds}
-        metrics = as_metrics(values, now_ms(), report.epoch)
-        left_out = [f"{name}={value}" for name, value in values.items() if not math.isfinite(value)]
-        named = f"epoch {report.epoch}: {', '.join(left_out)}"
-        tags = as_tags({"not_finite": named} if left_out else {})
-
-        def deliver() -> None:
-            run_id = self._trial_run(number)
-            if report.epoch >= self._next_epochs[number]:
-                self._client.log_batch(run_id, metrics, tags=tags)
-                self._next_epochs[number] = report.epoch + 1
-
-        self._send(f"epoch {report.epoch} of trial {number}", deliver)
+        self._send("epoch", number=number, report=asdict(report))
 
     def end_trial(self, number: int, ended: TrialEnded) -> None:
         """Record how a trial ended: outcome, value, best epoch, seconds, reason, traceback."""
-        time_ms = now_ms()
-        found = {"value": ended.value, "best_epoch": ended.best_epoch, "seconds": ended.seconds}
-        known = {name: value for name, value in found.items() if value is not None}
-        metrics = as_metrics(known, time_ms, ended.best_epoch or 0)
-        outcome, reason = ended.outcome.value, ended.reason
-        note = f"{outcome}: {reason}" if reason else outcome
-        tags = as_tags({"outcome": outcome, "reason": reason, _NOTE: note})
-        # Again, since a candidate that could not be built was never reported as built.
-        params = as_params(ended.parameters)
+        self._send("end", number=number, ended=asdict(ended))
 
-        def deliver() -> None:
-            run_id = self._trial_run(number)
-            self._client.log_batch(run_id, metrics, params, tags)
-            if ended.traceback:
-                self._client.log_text(run_id, strip_colours(ended.traceback), "traceback.txt")
-            self._client.set_terminated(run_id, STATUSES.get(ended.outcome, "FAILED"), time_ms)
-
-        self._send(f"end of trial {number}", deliver)
+    def reconcile(self, rows: Iterable[TrialRow]) -> None:
+        """Repair the runs whose end a driver noted in Optuna and died before it noted it here."""
+        known = [asdict(row) for row in rows if row.outcome in ENDED]
+        if known:
+            self._send("rows", rows=known)
 
     def log_baseline(self, name: str, scores: Mapping[str, float]) -> None:
         """Record what a naive predictor scores on the same targets, in a run of its own."""
-        metrics = as_metrics(scores, now_ms())
-
-        def deliver() -> None:
-            run = self._open_run({KIND: "baseline", BASELINE: name}, name, now_ms())
-            if run.info.status == "RUNNING":
-                self._client.log_batch(run.info.run_id, metrics)
-                self._client.set_terminated(run.info.run_id, "FINISHED")
-
-        self._send(f"baseline {name}", deliver)
+        self._send("baseline", name=name, scores=dict(scores))
 
     def log_study(
         self,
@@ -207,18 +173,12 @@ class MlflowTracker:
         description: str = "",
     ) -> None:
         """Record the study's progress; ``description`` is Markdown and replaces the last one."""
-        points = as_metrics(metrics or {}, now_ms())
-        words = as_tags({**(tags or {}), **({_NOTE: description} if description else {})})
-        self._send(
-            "progress of the study",
-            lambda: self._client.log_batch(self.run_id, points, tags=words),
-        )
+        words = {**(tags or {}), **({_NOTE: description} if description else {})}
+        self._send("study", metrics=dict(metrics or {}), tags=words)
 
-    def log_file(self, path: Path) -> None:
-        """Keep a copy of a file with the study; the file may change once this has returned."""
-        copy = Path(tempfile.mkdtemp(dir=self._copies.name)) / path.name
-        shutil.copyfile(path, copy)
-        self._send(f"file {path.name}", lambda: self._client.log_artifact(self.run_id, str(copy)))
+    def log_text(self, name: str, text: str) -> None:
+        """Keep a text file with the study."""
+        self._send("text", name=name, text=text)
 
     def close(self, status: str) -> None:
         """Wait until all has arrived, and end the study's run.
@@ -227,48 +187,132 @@ class MlflowTracker:
             status: FINISHED, KILLED or FAILED.
 
         Raises:
-            TrackingError: If something did not arrive; it says what.
+            TrackingError: If something did not arrive; it says what, and where it waits.
         """
-        time_ms = now_ms()
-        self._send(
-            "end of the study",
-            lambda: self._client.set_terminated(self.run_id, status, time_ms),
-        )
+        self._send("status", status=status)
         lost = self._forwarder.close()
-        self._copies.cleanup()
         if lost:
-            raise TrackingError(_describe(lost))
+            raise TrackingError(_describe(lost, self._spool.path))
 
-    def _send(self, record: str, deliver: Callable[[], object]) -> None:
-        def translated() -> None:
-            try:
-                deliver()
-            except MlflowException as exc:
-                reason = hide_credentials(str(exc).splitlines()[0])
-                status: int = exc.get_http_status_code()  # type: ignore[no-untyped-call]
-                raise (Refused if status in _REFUSALS else Unreachable)(reason) from None
-            except OSError as exc:
-                raise Unreachable(hide_credentials(str(exc))) from None
+    def _send(self, kind: str, **what: Any) -> None:
+        self._forwarder.send({"kind": kind, "time_ms": now_ms(), **what})
 
-        self._forwarder.send(record, translated)
+    def _deliver(self, record: Record) -> None:
+        """Hand one record to MLflow; a second time changes nothing.
 
-    def _start_trial(self, number: int, time_ms: int) -> None:
+        Points carry the time of their record: MLflow keeps one of equal points.
+        """
+        try:
+            getattr(self, f"_deliver_{record['kind']}")(record)
+        except MlflowException as exc:
+            reason = hide_credentials(str(exc).splitlines()[0])
+            status: int = exc.get_http_status_code()  # type: ignore[no-untyped-call]
+            raise (Refused if status in _REFUSALS else Unreachable)(reason) from None
+        except OSError as exc:
+            raise Unreachable(hide_credentials(str(exc))) from None
+
+    def _deliver_status(self, record: Record) -> None:
+        if record["status"] == "RUNNING":
+            self._client.update_run(self.run_id, status="RUNNING")
+        else:
+            self._client.set_terminated(self.run_id, record["status"], record["time_ms"])
+
+    def _deliver_start(self, record: Record) -> None:
+        number, time_ms = record["number"], record["time_ms"]
         tags = {KIND: "trial", TRIAL: f"{number:03d}"}
         run = self._open_run(tags, f"trial {number:03d}", time_ms)
-        run_id = run.info.run_id
         if run.info.status != "RUNNING":
-            self._client.update_run(run_id, status="RUNNING")
+            self._client.update_run(run.info.run_id, status="RUNNING")
         for name in {"outcome", "reason", _NOTE} & set(run.data.tags):
-            self._client.delete_tag(run_id, name)
-        # Every epoch has seconds, while an objective that is not finite is left out.
-        points = self._client.get_metric_history(run_id, "epoch_seconds")
-        self._next_epochs[number] = max((point.step for point in points), default=-1) + 1
-        self._run_ids[number] = run_id
+            self._client.delete_tag(run.info.run_id, name)
+        self._run_ids[number] = run.info.run_id
+
+    def _deliver_built(self, record: Record) -> None:
+        built, run_id = record["built"], self._trial_run(record["number"])
+        params = as_params(built["parameters"])
+        held = self._client.get_run(run_id).data.metrics
+        counted = {} if "parameter_count" in held else {"parameter_count": built["parameter_count"]}
+        metrics = as_metrics(counted, record["time_ms"])
+        words = {"targets": built["targets_hash"], "notes": "\n".join(built["notes"])}
+        tags = as_tags({name: word for name, word in words.items() if word})
+        self._client.log_batch(run_id, metrics, params, tags)
+
+    def _deliver_epoch(self, record: Record) -> None:
+        number, report = record["number"], record["report"]
+        epoch = report["epoch"]
+        values = {
+            **report["metrics"],
+            "objective": report["best"],
+            "epoch_seconds": report["seconds"],
+        }
+        left_out = [f"{name}={value}" for name, value in values.items() if not math.isfinite(value)]
+        named = f"epoch {epoch}: {', '.join(left_out)}"
+        tags = as_tags({"not_finite": named} if left_out else {})
+        run_id = self._trial_run(number)
+        if epoch >= self._next_epoch(number):
+            metrics = as_metrics(values, record["time_ms"], epoch)
+            self._client.log_batch(run_id, metrics, tags=tags)
+            self._next_epochs[number] = epoch + 1
+
+    def _deliver_end(self, record: Record) -> None:
+        ended, time_ms = TrialEnded(**record["ended"]), record["time_ms"]
+        self._end_run(self._trial_run(record["number"]), ended, time_ms)
+
+    def _deliver_rows(self, record: Record) -> None:
+        tags = {KIND: "trial", STUDY: self._study}
+        runs = search_runs(self._client, [self.experiment_id], tags)
+        held = {run.data.tags[TRIAL]: run for run in runs}
+        for row in record["rows"]:
+            run = held.get(f"{row['number']:03d}")
+            if run is None or run.data.tags.get("outcome") == row["outcome"]:
+                continue
+            kept = {name: row[name] for name in row.keys() & TrialEnded.__dataclass_fields__.keys()}
+            self._end_run(run.info.run_id, TrialEnded(**kept), record["time_ms"])
+
+    def _deliver_baseline(self, record: Record) -> None:
+        tags = {KIND: "baseline", BASELINE: record["name"]}
+        run = self._open_run(tags, record["name"], record["time_ms"])
+        if run.info.status == "RUNNING":
+            metrics = as_metrics(record["scores"], record["time_ms"])
+            self._client.log_batch(run.info.run_id, metrics)
+            self._client.set_terminated(run.info.run_id, "FINISHED")
+
+    def _deliver_study(self, record: Record) -> None:
+        points = as_metrics(record["metrics"], record["time_ms"])
+        self._client.log_batch(self.run_id, points, tags=as_tags(record["tags"]))
+
+    def _deliver_text(self, record: Record) -> None:
+        self._client.log_text(self.run_id, record["text"], record["name"])
+
+    def _end_run(self, run_id: str, ended: TrialEnded, time_ms: int) -> None:
+        found = {"value": ended.value, "best_epoch": ended.best_epoch, "seconds": ended.seconds}
+        known = {name: value for name, value in found.items() if value is not None}
+        metrics = as_metrics(known, time_ms, ended.best_epoch or 0)
+        outcome = Outcome(ended.outcome)
+        note = f"{outcome}: {ended.reason}" if ended.reason else outcome
+        tags = as_tags({"outcome": outcome, "reason": ended.reason, _NOTE: note})
+        # Again, since a candidate that could not be built was never reported as built.
+        self._client.log_batch(run_id, metrics, as_params(ended.parameters), tags)
+        if ended.traceback:
+            self._client.log_text(run_id, strip_colours(ended.traceback), "traceback.txt")
+        self._client.set_terminated(run_id, STATUSES.get(outcome, "FAILED"), time_ms)
 
     def _trial_run(self, number: int) -> str:
+        """Find a trial's run: an earlier launch may have opened it."""
         if number not in self._run_ids:
-            raise Refused(f"trial {number} has no run.")
+            tags = {STUDY: self._study, KIND: "trial", TRIAL: f"{number:03d}"}
+            runs = search_runs(self._client, [self.experiment_id], tags)
+            if not runs:
+                raise Refused(f"trial {number} has no run.")
+            self._run_ids[number] = runs[0].info.run_id
         return self._run_ids[number]
+
+    def _next_epoch(self, number: int) -> int:
+        if number not in self._next_epochs:
+            # Every epoch has seconds, while an objective that is not finite is left out.
+            points = self._client.get_metric_history(self._trial_run(number), "epoch_seconds")
+            self._next_epochs[number] = max((point.step for point in points), default=-1) + 1
+        return self._next_epochs[number]
 
     def _open_run(self, tags: Mapping[str, str], name: str, time_ms: int) -> Run:
         """Find a nested run by its tags, or create it: a lost answer must not make a second one."""
@@ -280,11 +324,33 @@ class MlflowTracker:
         return self._client.create_run(self.experiment_id, time_ms, tags, run_name=name)
 
 
-def _describe(lost: tuple[Lost, ...]) -> str:
-    named = ", ".join(item.record for item in lost[:_NAMED_LOSSES])
+def _describe(lost: tuple[Lost, ...], spool: Path) -> str:
+    named = ", ".join(_name(item.record) for item in lost[:_NAMED_LOSSES])
     more = ", ..." if lost[_NAMED_LOSSES:] else ""
+    kept = sum(item.kept for item in lost)
+    waiting = (
+        f"{kept} of them wait in {spool}: launch the study again when the store is back. "
+        if kept
+        else ""
+    )
     return (
         f"The tracking store must hold every record of the study: {len(lost)} did not arrive "
-        f"({named}{more}), the first because {lost[0].reason.rstrip('.')}. "
+        f"({named}{more}), the first because {lost[0].reason.rstrip('.')}. {waiting}"
         "Optuna's record of the study is whole."
     )
+
+
+def _name(record: Record) -> str:
+    """Name a record for the person who must know that it did not arrive."""
+    trial = f"of trial {record.get('number')}"
+    match record["kind"]:
+        case "epoch":
+            return f"epoch {record['report']['epoch']} {trial}"
+        case "start" | "end" as kind:
+            return f"{kind} {trial}"
+        case "built":
+            return f"parameters {trial}"
+        case "baseline" | "text" as kind:
+            return f"{kind} {record['name']}"
+        case _:
+            return "progress of the study"

@@ -1,14 +1,17 @@
 """What the driver says of a study while it runs."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from search.driver.leaderboard import TrialRow
 from search.messages import CandidateBuilt, EpochReport, TrialEnded
 
 
 class Tracker(Protocol):
-    """Where the driver says what happens in a study. No method but ``close`` waits."""
+    """Where the driver says what happens in a study.
+
+    What a method was told is on disk when it returns; no method but ``close`` waits for the store.
+    """
 
     def start_trial(self, number: int) -> None:
         """Open the run of a trial, or go on with the one that it has."""
@@ -22,6 +25,9 @@ class Tracker(Protocol):
     def end_trial(self, number: int, ended: TrialEnded) -> None:
         """Record how a trial ended."""
 
+    def reconcile(self, rows: Iterable[TrialRow]) -> None:
+        """Repair the record of trials whose end a driver that died could not record."""
+
     def log_baseline(self, name: str, scores: Mapping[str, float]) -> None:
         """Record what a naive predictor scores on the same targets."""
 
@@ -34,8 +40,8 @@ class Tracker(Protocol):
     ) -> None:
         """Record the study's progress; ``description`` is Markdown and replaces the last one."""
 
-    def log_file(self, path: Path) -> None:
-        """Keep a copy of a file, as it is now, with the study."""
+    def log_text(self, name: str, text: str) -> None:
+        """Keep a text file with the study."""
 
     def close(self, status: str) -> None:
         """Wait until all has arrived and end the study's run.
@@ -44,5 +50,5 @@ class Tracker(Protocol):
             status: FINISHED, KILLED or FAILED.
 
         Raises:
-            TrackingError: If something did not arrive; it says what.
+            TrackingError: If something did not arrive; it says what, and where it waits.
         """

@@ -1,75 +1,128 @@
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from search.driver.tracking.forwarder import Forwarder, Lost, Refused, Unreachable
+from search.driver.tracking.forwarder import FULL, Forwarder, Lost, Refused, Unreachable
+from search.driver.tracking.spool import Record, Spool
+
+MIB = 2**20
 
 
-def test_records_arrive_in_the_order_in_which_they_were_sent() -> None:
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "har.jsonl"
+
+
+def open_forwarder(
+    path: Path, deliver: Callable[[Record], None], max_bytes: int = MIB, **settings: Any
+) -> Forwarder:
+    return Forwarder(Spool(path, max_bytes), deliver, longest_pause=0.01, **settings)
+
+
+@contextmanager
+def held_back() -> Iterator[tuple[list[int], Callable[[Record], None]]]:
+    """A store that takes its first record only when the block is left."""
+    open_again = threading.Event()
     arrived: list[int] = []
-    forwarder = Forwarder()
+
+    def deliver(record: Record) -> None:
+        open_again.wait()
+        arrived.append(record["n"])
+
+    try:
+        yield arrived, deliver
+    finally:
+        open_again.set()
+
+
+def test_records_arrive_in_the_order_in_which_they_were_sent(path: Path) -> None:
+    arrived: list[int] = []
+    forwarder = open_forwarder(path, lambda record: arrived.append(record["n"]))
     for number in range(100):
-        forwarder.send(str(number), lambda number=number: arrived.append(number))
+        forwarder.send({"n": number})
 
     assert forwarder.close() == ()
     assert arrived == list(range(100))
+    assert not path.exists()
 
 
-def test_sending_does_not_wait_for_the_store() -> None:
-    open_again = threading.Event()
-    forwarder = Forwarder()
-    forwarder.send("held", lambda: open_again.wait() and None)
-    forwarder.send("behind it", lambda: None)
-
-    open_again.set()
+def test_sending_does_not_wait_for_the_store(path: Path) -> None:
+    with held_back() as (arrived, deliver):
+        forwarder = open_forwarder(path, deliver)
+        forwarder.send({"n": 0})
+        forwarder.send({"n": 1})
+        assert arrived == []
 
     assert forwarder.close() == ()
+    assert arrived == [0, 1]
 
 
-def test_a_record_is_tried_again_until_the_store_is_back() -> None:
-    tries: list[str] = []
+def test_a_record_is_tried_again_until_the_store_is_back(path: Path) -> None:
+    tries: list[int] = []
 
-    def deliver() -> None:
-        tries.append("try")
+    def deliver(record: Record) -> None:
+        tries.append(record["n"])
         if len(tries) < 4:
             raise Unreachable("away")
 
-    forwarder = Forwarder(longest_pause=0.01)
-    forwarder.send("epoch 0", deliver)
-    forwarder.send("epoch 1", lambda: tries.append("next"))
+    forwarder = open_forwarder(path, deliver)
+    forwarder.send({"n": 0})
+    forwarder.send({"n": 1})
 
     assert forwarder.close() == ()
-    assert tries == ["try"] * 4 + ["next"]
+    assert tries == [0, 0, 0, 0, 1]
 
 
-def test_a_refused_record_is_named_and_the_others_arrive() -> None:
-    arrived: list[str] = []
+def test_a_refused_record_is_named_and_the_others_arrive(path: Path) -> None:
+    arrived: list[int] = []
 
-    def refuse() -> None:
-        raise Refused("the run was deleted")
+    def deliver(record: Record) -> None:
+        if record["n"] == 0:
+            raise Refused("the run was deleted")
+        arrived.append(record["n"])
 
-    forwarder = Forwarder()
-    forwarder.send("epoch 0", refuse)
-    forwarder.send("epoch 1", lambda: arrived.append("epoch 1"))
+    forwarder = open_forwarder(path, deliver)
+    forwarder.send({"n": 0})
+    forwarder.send({"n": 1})
 
-    assert forwarder.close() == (Lost(record="epoch 0", reason="the run was deleted"),)
-    assert arrived == ["epoch 1"]
+    assert forwarder.close() == (Lost(record={"n": 0}, reason="the run was deleted"),)
+    assert arrived == [1]
 
 
-def test_closing_gives_up_on_a_store_that_stays_away_and_names_every_record() -> None:
-    def fail() -> None:
+def test_what_closing_gives_up_on_waits_for_the_next_launch(path: Path) -> None:
+    def fail(record: Record) -> None:
         raise Unreachable("connection refused")
 
-    forwarder = Forwarder(longest_pause=0.01, closing_seconds=0.0)
-    forwarder.send("epoch 0", fail)
-    forwarder.send("epoch 1", fail)
+    forwarder = open_forwarder(path, fail, closing_seconds=0.0)
+    forwarder.send({"n": 0})
+    forwarder.send({"n": 1})
+    lost = forwarder.close()
+    assert [(one.record, one.kept) for one in lost] == [({"n": 0}, True), ({"n": 1}, True)]
 
-    assert [lost.record for lost in forwarder.close()] == ["epoch 0", "epoch 1"]
+    arrived: list[int] = []
+    again = open_forwarder(path, lambda record: arrived.append(record["n"]))
+    again.send({"n": 2})
+    assert again.close() == ()
+    assert arrived == [0, 1, 2]
 
 
-def test_a_bug_in_a_delivery_is_raised_by_close() -> None:
-    forwarder = Forwarder()
-    forwarder.send("epoch 0", lambda: {}["missing"])
+def test_what_no_room_was_left_for_is_named(path: Path) -> None:
+    with held_back() as (arrived, deliver):
+        forwarder = open_forwarder(path, deliver, max_bytes=20)
+        for number in range(3):
+            forwarder.send({"n": number})
+
+    assert forwarder.close() == (Lost(record={"n": 2}, reason=FULL),)
+    assert arrived == [0, 1]
+
+
+def test_a_bug_in_a_delivery_is_raised_by_close(path: Path) -> None:
+    forwarder = open_forwarder(path, lambda record: record["missing"])
+    forwarder.send({"n": 0})
 
     with pytest.raises(KeyError, match="missing"):
         forwarder.close()

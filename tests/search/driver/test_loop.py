@@ -1,4 +1,5 @@
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import optuna
@@ -13,7 +14,7 @@ from search.driver.requests import Room, WorkerBug, list_space
 from search.driver.storage import open_storage
 from search.driver.trials import Trials
 from search.errors import ConfigError, StudyStopped
-from search.messages import Outcome, SpaceListed, TrialEnded, WorkerDied, WorkerFailed
+from search.messages import Outcome, Scalar, SpaceListed, TrialEnded, WorkerDied, WorkerFailed
 
 Settings = dict[str, object]
 
@@ -131,7 +132,7 @@ def test_a_trial_whose_worker_died_begins_again_under_its_number(
     assert launch.run() is Ending.FINISHED
     assert launch.outcomes() == [Outcome.COMPLETE] * 5
     assert [order.number for order in launch.executor.orders].count(2) == 2
-    assert any("Trial 2 begins again" in text for text in launch.view.said)
+    assert any("Trial 2 is taken up again" in text for text in launch.view.said)
 
 
 def test_a_trial_whose_worker_always_dies_fails_and_the_study_goes_on(
@@ -148,6 +149,81 @@ def test_a_trial_whose_worker_always_dies_fails_and_the_study_goes_on(
     assert launch.outcomes().count(Outcome.COMPLETE) == 4
     assert [order.number for order in launch.executor.orders].count(2) == 3
     assert "died 3 times" in launch.tracker.ended[2].reason
+
+
+def test_a_worker_that_says_nothing_is_ended_and_its_trial_taken_up_again(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def hang_once(number: int, parameters: object) -> list[float] | None:
+        orders = [order.number for order in launch.executor.orders]
+        return None if number == 1 and orders.count(1) == 1 else [0.5] * 5
+
+    launch = Launch(
+        storage,
+        hang_once,
+        budget={"trials": 4},
+        pruner={"name": "none"},
+        workers={"max_silent_seconds": 0.05},
+    )
+    assert launch.run() is Ending.FINISHED
+    assert launch.outcomes() == [Outcome.COMPLETE] * 4
+    assert len(launch.executor.killed) == 1
+    assert any("said nothing for 0.05 s" in text for text in launch.view.said)
+
+
+def test_a_trial_that_takes_too_long_ends_as_overtime_and_is_not_taken_up_again(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def hang(number: int, parameters: object) -> list[float] | None:
+        return None if number == 1 else [0.5] * 5
+
+    launch = Launch(
+        storage,
+        hang,
+        budget={"trials": 4},
+        pruner={"name": "none"},
+        training={"max_seconds": 0.05},
+    )
+    assert launch.run() is Ending.FINISHED
+    assert launch.outcomes()[1] is Outcome.OVERTIME
+    assert launch.outcomes().count(Outcome.COMPLETE) == 3
+    assert launch.tracker.ended[1].reason == "training.max_seconds allows 0.05 s."
+
+
+def test_a_worker_that_memory_killed_is_not_given_the_trial_again(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def starve(number: int, parameters: object) -> list[float] | WorkerDied:
+        death = WorkerDied(reason="worker 0 was killed by SIGKILL", out_of_memory=True)
+        return death if number == 2 else [0.5] * 5
+
+    launch = Launch(storage, starve, budget={"trials": 4}, pruner={"name": "none"})
+    launch.run()
+    assert launch.outcomes()[2] is Outcome.OUT_OF_MEMORY
+    assert [order.number for order in launch.executor.orders].count(2) == 1
+
+
+def test_the_sampler_moves_away_from_candidates_that_do_not_fit(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def grow(number: int, parameters: Mapping[str, Scalar]) -> Sequence[float] | TrialEnded:
+        if int(parameters["units"] or 0) > 32:  # of 4 to 128 by their logarithm: two fifths
+            return TrialEnded(outcome=Outcome.OUT_OF_MEMORY, parameters=parameters)
+        return rising_curve(number, parameters)
+
+    launch = Launch(
+        storage,
+        grow,
+        budget={"trials": 80, "max_consecutive_failures": 80},
+        pruner={"name": "none"},
+    )
+    assert launch.run() is Ending.FINISHED
+    failed = [outcome is Outcome.OUT_OF_MEMORY for outcome in launch.outcomes()]
+    assert len(failed) == 80
+    assert sum(failed[40:]) < sum(failed[:40]) / 2
+    assert launch.trials.leaders[0].outcome is Outcome.COMPLETE
+    best = optuna.load_study(study_name="scripted", storage=storage).best_trial
+    assert best.params["units"] <= 32
 
 
 def test_an_idle_worker_that_dies_is_waited_for_again(
@@ -290,6 +366,24 @@ def test_a_worker_is_replaced_after_its_share_of_trials(
     launch = Launch(storage, rising_curve, budget={"trials": 12}, workers={"trials_each": 3})
     launch.run()
     assert len(launch.executor.replaced) == 4
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        TrialEnded(outcome=Outcome.COMPLETE, value=0.5, best_epoch=0, memory_mb=900),
+        TrialEnded(outcome=Outcome.OUT_OF_MEMORY, memory_mb=100),
+    ],
+)
+def test_a_worker_that_grew_or_ran_out_of_memory_is_replaced(
+    storage: optuna.storages.BaseStorage, ended: TrialEnded
+) -> None:
+    def grow(number: int, parameters: object) -> list[float] | TrialEnded:
+        return ended if number == 1 else [0.5] * 5
+
+    launch = Launch(storage, grow, budget={"trials": 4}, workers={"recycle_mb": 800})
+    launch.run()
+    assert len(launch.executor.replaced) == 1
 
 
 def test_only_the_weights_of_the_best_are_kept(

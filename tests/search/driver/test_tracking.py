@@ -2,13 +2,20 @@ import math
 import multiprocessing
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from search.config import TrackingConfig
+from search.driver.leaderboard import TrialRow
+from search.driver.tracking.forwarder import Forwarder
 from search.driver.tracking.mlflow_tracker import MlflowTracker, check_name, open_tracker
+from search.driver.tracking.records import now_ms
+from search.driver.tracking.spool import Spool, spool_path
 from search.driver.tracking.store import (
     STUDY,
     TRIAL,
@@ -33,8 +40,7 @@ BUILT = CandidateBuilt(
 def open_study(folder: Path, *, uri: str | None = None, seed: str = "0") -> MlflowTracker:
     return open_tracker(
         study="har",
-        project="lookback",
-        uri=uri,
+        config=TrackingConfig(uri=uri),
         folder=folder,
         tags={"lookback.direction": "maximize", "git.commit": "abc"},
         params={"seed": seed},
@@ -202,19 +208,16 @@ def test_a_baseline_is_written_once(storage_folder: Path) -> None:
     assert history(storage_folder, baseline, "macro_f1") == [(0, 0.1)]
 
 
-def test_a_file_is_kept_as_it_was(storage_folder: Path, tmp_path: Path) -> None:
-    path = tmp_path / "study.toml"
-    path.write_text("before")
+def test_a_text_is_kept_with_the_study(storage_folder: Path, tmp_path: Path) -> None:
     tracker = open_study(storage_folder)
-    tracker.log_file(path)
-    path.write_text("after")
+    tracker.log_text("study.toml", "name = 'har'")
     tracker.log_study(metrics={"best_objective": 0.7}, description="**0.7**")
     tracker.close("FINISHED")
 
     (parent,) = find_runs(storage_folder, kind="study")
     client = MlflowClient(store_uri(None, storage_folder))
     copy = client.download_artifacts(parent.info.run_id, "study.toml", str(tmp_path / "copy"))
-    assert Path(copy).read_text() == "before"
+    assert Path(copy).read_text() == "name = 'har'"
     assert parent.data.metrics == {"best_objective": 0.7}
     assert parent.data.tags["mlflow.note.content"] == "**0.7**"
 
@@ -247,6 +250,84 @@ def test_records_wait_in_the_queue_while_the_server_is_away(
     assert trial.info.status == "FINISHED"
     assert [step for step, _ in history(storage_folder, trial, "objective")] == [0, 1, 2]
     assert trial.data.params["units"] == "32"
+
+
+def test_what_a_driver_that_died_had_said_arrives_with_the_next_launch(
+    storage_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It died with its records on disk: some delivered, not noted as such, and some not."""
+    open_study(storage_folder).close("KILLED")
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "note_delivered", lambda self, end: None)
+        dying = open_study(storage_folder)
+        run_trial(dying, 0, TrialEnded(outcome=Outcome.COMPLETE, value=0.7, epochs=3))
+        dying.log_baseline("majority class", {"macro_f1": 0.1})
+        dying.start_trial(1)
+        dying.log_epoch(1, report(0))
+        dying.close("FAILED")
+    with closing(Spool(spool_path(storage_folder, "har"), 2**20)) as spool:
+        spool.append(
+            {"kind": "epoch", "number": 1, "time_ms": now_ms(), "report": asdict(report(1))}
+        )
+
+    again = open_study(storage_folder)
+    again.start_trial(1)
+    again.log_epoch(1, report(1))
+    again.log_epoch(1, report(2))
+    again.close("FINISHED")
+
+    one, zero = sorted(
+        find_runs(storage_folder, kind="trial"), key=lambda run: -int(run.data.tags[TRIAL])
+    )
+    assert zero.info.status == "FINISHED"
+    for run in (zero, one):
+        for metric in ("objective", "epoch_seconds", "val_macro_f1"):
+            assert [step for step, _ in history(storage_folder, run, metric)] == [0, 1, 2]
+    assert history(storage_folder, zero, "parameter_count") == [(0, 1234)]
+    assert history(storage_folder, zero, "value") == [(0, 0.7)]
+    assert len(find_runs(storage_folder, kind="baseline")) == 1
+    (parent,) = find_runs(storage_folder, kind="study")
+    assert parent.info.status == "FINISHED"
+
+
+def test_an_end_that_only_optuna_knows_is_repaired(storage_folder: Path) -> None:
+    tracker = open_study(storage_folder)
+    for number in range(3):
+        tracker.start_trial(number)
+    tracker.end_trial(1, TrialEnded(outcome=Outcome.PRUNED, value=0.2, reason="slow"))
+    tracker.close("KILLED")
+
+    rows = [
+        TrialRow(number=0, outcome=Outcome.COMPLETE, value=0.7, best_epoch=2, seconds=9.0),
+        TrialRow(number=1, outcome=Outcome.PRUNED, value=0.2, reason="slow"),
+        TrialRow(number=2, outcome=Outcome.INTERRUPTED),
+    ]
+    again = open_study(storage_folder)
+    again.reconcile(rows)
+    again.close("FINISHED")
+
+    runs = {int(run.data.tags[TRIAL]): run for run in find_runs(storage_folder, kind="trial")}
+    assert [runs[n].info.status for n in range(3)] == ["FINISHED", "KILLED", "RUNNING"]
+    assert runs[0].data.metrics == {"value": 0.7, "best_epoch": 2.0, "seconds": 9.0}
+    assert history(storage_folder, runs[1], "value") == [(0, 0.2)]
+
+
+def test_a_store_that_stays_away_leaves_its_records_on_disk(
+    storage_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Forwarder.__init__, "__kwdefaults__", {"longest_pause": 0.5, "closing_seconds": 0.0}
+    )
+    port = choose_port(None)
+    with serve_store(store_uri(None, storage_folder), port, tmp_path):
+        tracker = open_study(storage_folder, uri=f"http://{HOST}:{port}")
+    tracker.start_trial(0)
+    with pytest.raises(TrackingError, match=r"wait in .*har\.jsonl: launch the study again"):
+        tracker.close("KILLED")
+
+    open_study(storage_folder).close("FINISHED")
+    (trial,) = find_runs(storage_folder, kind="trial")
+    assert trial.data.tags[TRIAL] == "000"
 
 
 def test_a_new_store_is_made_once_by_many_at_a_time(tmp_path: Path) -> None:
@@ -319,11 +400,11 @@ def test_credentials_are_hidden(text: str) -> None:
 
 
 def test_a_new_study_takes_over_no_runs_of_another(storage_folder: Path, tmp_path: Path) -> None:
-    words = {"study": "har", "project": "lookback", "uri": None, "folder": storage_folder}
+    words = {"study": "har", "config": TrackingConfig(), "folder": storage_folder}
     check_name(**words)
     open_tracker(**words, tags={}, params={}).close("FINISHED")
     check_name(**{**words, "study": "other"})
-    check_name(**{**words, "project": "other"})
+    check_name(**{**words, "config": TrackingConfig(project="other")})
     check_name(**{**words, "folder": tmp_path / "new"})
     with pytest.raises(TrackingError, match=r"study.name must be new.*name='har'"):
         check_name(**words)

@@ -7,6 +7,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 
+from search.config import TrackingConfig
 from search.driver.leaderboard import TrialRow
 from search.driver.storage import open_storage
 from search.driver.tracking.mlflow_tracker import open_tracker
@@ -32,7 +33,11 @@ def folder(storage_folder: Path) -> Path:
     """A storage folder in which Optuna and MLflow hold the same five trials."""
     study = optuna.create_study(storage=open_storage(storage_folder), study_name="har")
     tracker = open_tracker(
-        study="har", project="lookback", uri=None, folder=storage_folder, tags={}, params={}
+        study="har",
+        config=TrackingConfig(),
+        folder=storage_folder,
+        tags={},
+        params={},
     )
     for number, ended in enumerate(ENDINGS):
         trial = study.ask()

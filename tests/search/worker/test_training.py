@@ -18,6 +18,7 @@ from search.messages import (
     Outcome,
     RefitTrial,
     TrainTrial,
+    TrialEnded,
     Verdict,
     WorkerSetup,
 )
@@ -46,6 +47,12 @@ class Line:
 
 def defaults(**answers: Any) -> AskingHyperParameters:
     return AskingHyperParameters(ask=lambda q: answers.get(q.name, q.default))
+
+
+def forget(bench: Workbench) -> None:
+    """Do what the driver does once it has noted a trial's end, and more: nothing is left of it."""
+    for path in bench.weights.iterdir():
+        path.unlink()
 
 
 @pytest.fixture
@@ -147,6 +154,7 @@ def test_equal_seeds_train_equal_curves(bench: Workbench) -> None:
         line = Line()
         run_trial(bench, TrainTrial(number=0, seed=7), line, defaults())
         curves.append([r.metrics["train_loss"] for r in line.told if isinstance(r, EpochReport)])
+        forget(bench)
     assert curves[0] == pytest.approx(curves[1], rel=1e-3)
 
 
@@ -155,7 +163,62 @@ def test_a_verdict_ends_training_after_the_epoch_and_keeps_nothing(bench: Workbe
     ended = run_trial(bench, TrainTrial(number=3, seed=5), line, defaults())
     assert (ended.outcome, ended.epochs, ended.reason) == (Outcome.PRUNED, 2, "too slow")
     assert ended.weights == ""
-    assert list(bench.weights.iterdir()) == []
+    assert list(bench.weights.glob("*.npz")) == []
+
+
+class Killed(Line):
+    """A driver that dies while it is asked for a verdict."""
+
+    def recv(self) -> Verdict:
+        if not self.verdicts:
+            raise EOFError
+        return self.verdicts.popleft()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_a_trial_that_was_killed_ends_as_one_that_was_not(bench: Workbench, optimizer: str) -> None:
+    def run(line: Line) -> TrialEnded:
+        hp = defaults(optimizer=optimizer, conv_dropout=0.3, lstm_dropout=0.3)
+        return run_trial(bench, TrainTrial(number=3, seed=5), line, hp)
+
+    whole = Line()
+    expected = run(whole)
+    best = dict(np.load(expected.weights))
+    forget(bench)
+    with pytest.raises(EOFError):
+        run(Killed(Verdict(), Verdict()))  # two epochs pass, the third is lost
+    rest = Line()
+    ended = run(rest)
+
+    assert rest.told[0].epochs == 2
+    assert [report.epoch for report in rest.told[1:]] == [2, 3]
+    for after, before in zip(rest.told[1:], whole.told[3:], strict=True):
+        assert after.metrics == pytest.approx(before.metrics, abs=1e-6)
+    assert (ended.outcome, ended.epochs) == (Outcome.COMPLETE, 4)
+    assert ended.value == pytest.approx(expected.value, abs=1e-6)
+    again = np.load(ended.weights)
+    for name, weights in best.items():
+        assert again[name] == pytest.approx(weights, abs=1e-6)
+
+
+def test_a_trial_killed_after_its_last_epoch_has_only_its_end_to_tell(bench: Workbench) -> None:
+    def run(line: Line) -> TrialEnded:
+        return run_trial(bench, TrainTrial(number=3, seed=5), line, defaults())
+
+    expected = run(Line())
+    again = Line()
+    ended = run(again)
+    assert [type(message) for message in again.told] == [CandidateBuilt]
+    assert (ended.value, ended.epochs) == (expected.value, 4)
+    assert ended.metrics == expected.metrics
+
+
+def test_the_checkpoint_of_another_seed_is_not_taken(bench: Workbench) -> None:
+    run_trial(bench, TrainTrial(number=3, seed=5), Line(), defaults())
+    line = Line()
+    run_trial(bench, TrainTrial(number=3, seed=6), line, defaults())
+    assert line.told[0].epochs == 0
+    assert len(line.told) == 5
 
 
 @pytest.mark.parametrize("bench", [{"training": {"max_epochs": 9, "patience": 1}}], indirect=True)

@@ -1,4 +1,5 @@
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -155,29 +156,54 @@ def test_no_process_stays_behind(processes: ProcessExecutor) -> None:
             os.kill(pid, 0)
 
 
-def test_a_script_without_a_main_guard_starts_its_workers_once(
-    setup: WorkerSetup, tmp_path: Path
-) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
+def write_driver(folder: Path, *lines: str) -> list[str]:
+    """Write a script that starts one worker, and return its command."""
+    script = folder / "script.py"
+    text = (
         "print('script runs', flush=True)\n"
         "from search.config import make_config\n"
         "from search.driver.executors.processes import ProcessExecutor\n"
-        "from search.messages import WorkerSetup\n"
+        "from search.messages import EpochReport, TrainTrial, WorkerSetup\n"
         "from pathlib import Path\n"
-        f"folder = Path({str(tmp_path)!r})\n"
+        f"folder = Path({str(folder)!r})\n"
         "setup = WorkerSetup(config=make_config({'name': 'a'}), data=folder, weights=folder,\n"
         "                    log=folder / 'worker.log')\n"
         f"executor = ProcessExecutor(1, {WORKER!r})\n"
         "executor.start(setup)\n"
-        "print(executor.receive(30.0)[0][1].device)\n"
-        "executor.stop()\n"
+        "ready = executor.receive(30.0)[0][1]\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, check=True, env=environment
-    )
+    script.write_text(text + "".join(f"{line}\n" for line in lines))
+    return [sys.executable, str(script)]
+
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+
+
+def test_a_script_without_a_main_guard_starts_its_workers_once(tmp_path: Path) -> None:
+    command = write_driver(tmp_path, "print(ready.device)", "executor.stop()")
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
     assert done.stdout.split("\n") == ["script runs", "script", ""]
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_a_busy_worker_leaves_when_its_driver_is_killed(tmp_path: Path, backend: str) -> None:
+    command = write_driver(
+        tmp_path,
+        "executor.send(0, TrainTrial(number=99, seed=0))",
+        "while not isinstance(executor.receive(30.0)[0][1], EpochReport):",
+        "    pass",
+        "print(ready.pid, flush=True)",
+        "executor.receive(1000.0)",
+    )
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**ENVIRONMENT, "KERAS_BACKEND": backend}
+    ) as driver:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "script runs\n"
+        worker = os.pidfd_open(int(driver.stdout.readline()))
+        driver.kill()
+    assert select.select([worker], [], [], 5.0)[0] == [worker]
+    os.close(worker)
 
 
 def test_ctrl_c_in_the_terminal_does_not_reach_the_workers(processes: ProcessExecutor) -> None:

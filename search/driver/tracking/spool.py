@@ -1,0 +1,116 @@
+"""Records that the tracking store has yet to take, on disk, in the order in which they happened."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Record: TypeAlias = Mapping[str, Any]
+"""One thing that happened: its ``kind``, and what is known of it. JSON."""
+
+
+def spool_path(folder: Path, study: str) -> Path:
+    """Name the file in which a study's records wait for the tracking store.
+
+    Args:
+        folder: The storage folder.
+        study: The study's name.
+
+    Returns:
+        The file; it is there while something waits.
+    """
+    return folder / "spool" / f"{study}.jsonl"
+
+
+class Spool:
+    """An append-only file of records, and how far it was delivered.
+
+    Whoever writes a record finds it again after any crash: it is on disk when ``append`` returns.
+    A line that a crash cut short was never promised to anybody and is cut off.
+
+    Attributes:
+        left: The records of an earlier launch that were not delivered, each with its end in the
+            file, in bytes.
+    """
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        """Open a spool, or make one.
+
+        Args:
+            path: The file; what was delivered is noted beside it.
+            max_bytes: How much may wait at once.
+        """
+        self.path = path
+        self._max_bytes = max_bytes
+        self._note = path.with_suffix(".delivered")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a+b", buffering=0)
+        self._delivered = self._read_note()
+        self.left = self._read_left()
+
+    def append(self, record: Record) -> int:
+        """Write a record to disk.
+
+        Args:
+            record: What happened.
+
+        Returns:
+            Its end in the file, in bytes; 0 if it was left out, since as much waits as may.
+
+        Raises:
+            OSError: If the disk does not take it; the file is as it was.
+        """
+        line = json.dumps(record).encode() + b"\n"
+        start = os.fstat(self._file.fileno()).st_size
+        if start + len(line) - self._delivered > self._max_bytes:
+            return 0
+        try:
+            self._write(line)
+        except OSError:
+            self._file.truncate(start)
+            raise
+        return start + len(line)
+
+    def note_delivered(self, end: int) -> None:
+        """Note that the store has taken every record up to an end in the file.
+
+        Not synced: a record that is delivered twice changes nothing.
+        """
+        self._note.write_text(str(end))
+        self._delivered = end
+
+    def close(self) -> None:
+        """Close the file, and remove it if all of it was delivered."""
+        size = os.fstat(self._file.fileno()).st_size
+        self._file.close()
+        if self._delivered >= size:
+            self.path.unlink()
+            self._note.unlink(missing_ok=True)
+
+    def _write(self, line: bytes) -> None:
+        rest = memoryview(line)
+        while rest:  # a disk that fills up takes a part
+            rest = rest[self._file.write(rest) :]
+        os.fsync(self._file.fileno())
+
+    def _read_note(self) -> int:
+        try:
+            return int(self._note.read_text())
+        except (FileNotFoundError, ValueError):  # a crash left it empty: deliver all again
+            return 0
+
+    def _read_left(self) -> list[tuple[Record, int]]:
+        self._file.seek(0)
+        content = self._file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            self._file.truncate(whole)
+        if self._delivered > whole:  # a note of another file
+            self._delivered = 0
+        left: list[tuple[Record, int]] = []
+        end = self._delivered
+        for line in content[self._delivered : whole].splitlines(keepends=True):
+            end += len(line)
+            left.append((json.loads(line), end))
+        return left
