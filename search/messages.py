@@ -277,6 +277,17 @@ class EpochReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DiskNews:
+    """The worker waits for room on a disk, or there is room again.
+
+    Attributes:
+        text: One sentence for the person who can make room.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialEnded:
     """How a trial ended.
 
@@ -365,6 +376,7 @@ FromWorker: TypeAlias = (
     | Question
     | CandidateBuilt
     | EpochReport
+    | DiskNews
     | TrialEnded
     | TrialRefitted
     | TrialScored

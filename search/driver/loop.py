@@ -14,6 +14,7 @@ from search.errors import StudyStopped
 from search.messages import (
     Answer,
     CandidateBuilt,
+    DiskNews,
     EpochReport,
     FromWorker,
     Outcome,
@@ -225,6 +226,8 @@ class StudyLoop:
                 self._say_where_from(self._busy[slot], message.epochs)
             case EpochReport():
                 self._judge(slot, message)
+            case DiskNews():
+                self._room.view.say(message.text)
             case TrialEnded():
                 self._end(self._busy.pop(slot), message)
                 self._free(slot, message)

@@ -1,7 +1,8 @@
 """Optuna's trials are written to disk and read from memory."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -10,17 +11,30 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy  # what a storage returns has no public name
 from optuna.trial import FrozenTrial, TrialState
 
+from search.disk import wait_for_room
+
+Result = TypeVar("Result")
+
 
 class MirroredStorage(InMemoryStorage):
     """Memory in front of a store on disk.
 
     A study has one driver, so nobody else writes what it would have to read again: reading is
     what costs half the time of a trial on SQLite. Every write is on disk before it is in memory.
-    A study is read from disk once, when it is first named here.
+    A study is read from disk once, when it is first named here. While the disk is full, writing
+    waits.
     """
 
-    def __init__(self, disk: RDBStorage) -> None:
+    def __init__(self, disk: RDBStorage, *, place: Path, say: Callable[[str], None]) -> None:
+        """Put memory in front of a store.
+
+        Args:
+            disk: The store.
+            place: Its folder, for the person who can make room there.
+            say: Told when writing waits for room, and when there is room again.
+        """
         super().__init__()
+        self._place, self._say = place, say
         # Optuna's cache remembers the distributions: without it each parameter is a query more.
         self._disk = optuna.storages.get_storage(disk)
         self._disk_studies: dict[int, int] = {}
@@ -30,7 +44,7 @@ class MirroredStorage(InMemoryStorage):
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
         """Create a study on disk and load it."""
-        return self._load(self._disk.create_new_study(directions, study_name))
+        return self._load(self._write(self._disk.create_new_study, directions, study_name))
 
     def get_study_id_from_name(self, study_name: str) -> int:
         """Find a study, and load it the first time."""
@@ -47,22 +61,24 @@ class MirroredStorage(InMemoryStorage):
 
     def delete_study(self, study_id: int) -> None:
         """Delete a study here and on disk."""
-        self._disk.delete_study(self._disk_studies[study_id])
+        self._write(self._disk.delete_study, self._disk_studies[study_id])
         super().delete_study(study_id)
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         """Write an attribute of a study."""
-        self._disk.set_study_user_attr(self._disk_studies[study_id], key, value)
+        self._write(self._disk.set_study_user_attr, self._disk_studies[study_id], key, value)
         super().set_study_user_attr(study_id, key, value)
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """Write an attribute that Optuna keeps of a study."""
-        self._disk.set_study_system_attr(self._disk_studies[study_id], key, value)
+        self._write(self._disk.set_study_system_attr, self._disk_studies[study_id], key, value)
         super().set_study_system_attr(study_id, key, value)
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Begin or enqueue a trial."""
-        disk_id = self._disk.create_new_trial(self._disk_studies[study_id], template_trial)
+        disk_id = self._write(
+            self._disk.create_new_trial, self._disk_studies[study_id], template_trial
+        )
         trial_id = super().create_new_trial(study_id, template_trial)
         self._disk_trials[trial_id] = disk_id
         return trial_id
@@ -76,7 +92,9 @@ class MirroredStorage(InMemoryStorage):
     ) -> None:
         """Write a parameter."""
         disk_id = self._disk_trials[trial_id]
-        self._disk.set_trial_param(disk_id, param_name, param_value_internal, distribution)
+        self._write(
+            self._disk.set_trial_param, disk_id, param_name, param_value_internal, distribution
+        )
         super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
 
     def set_trial_state_values(
@@ -84,27 +102,29 @@ class MirroredStorage(InMemoryStorage):
     ) -> bool:
         """Write what became of a trial."""
         disk_id = self._disk_trials[trial_id]
-        return self._disk.set_trial_state_values(
-            disk_id, state, values
-        ) and super().set_trial_state_values(trial_id, state, values)
+        written = self._write(self._disk.set_trial_state_values, disk_id, state, values)
+        return written and super().set_trial_state_values(trial_id, state, values)
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
         """Write a report."""
         disk_id = self._disk_trials[trial_id]
-        self._disk.set_trial_intermediate_value(disk_id, step, intermediate_value)
+        self._write(self._disk.set_trial_intermediate_value, disk_id, step, intermediate_value)
         super().set_trial_intermediate_value(trial_id, step, intermediate_value)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Write an attribute of a trial."""
-        self._disk.set_trial_user_attr(self._disk_trials[trial_id], key, value)
+        self._write(self._disk.set_trial_user_attr, self._disk_trials[trial_id], key, value)
         super().set_trial_user_attr(trial_id, key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Write an attribute that Optuna keeps of a trial."""
-        self._disk.set_trial_system_attr(self._disk_trials[trial_id], key, value)
+        self._write(self._disk.set_trial_system_attr, self._disk_trials[trial_id], key, value)
         super().set_trial_system_attr(trial_id, key, value)
+
+    def _write(self, write: Callable[..., Result], *what: Any) -> Result:
+        return wait_for_room(lambda: write(*what), place=self._place, say=self._say)
 
     def _load(self, disk_id: int) -> int:
         disk = self._disk

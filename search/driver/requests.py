@@ -9,6 +9,7 @@ from search.driver.interrupts import Interrupt
 from search.driver.progress import View
 from search.errors import ConfigError
 from search.messages import (
+    DiskNews,
     FromWorker,
     ListSpace,
     RefitTrial,
@@ -135,6 +136,8 @@ def ask_worker(
             match message:
                 case WorkerReady():
                     idle.add(slot)
+                case DiskNews():
+                    room.view.say(message.text)
                 case WorkerDied() if deaths < room.config.workers.max_restarts:
                     deaths += 1
                     idle.discard(slot)

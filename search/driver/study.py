@@ -98,7 +98,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         sequence_lengths(config.sequence_length, data.card.longest)
         if interrupt.requested:
             raise KeyboardInterrupt
-        storage = MirroredStorage(open_storage(folder))
+        storage = MirroredStorage(open_storage(folder), place=folder, say=view.say)
         finished = _find_finished(storage, config, direction, data.card.fingerprint)
         if finished is not None:
             view.say(
@@ -126,6 +126,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
             folder=folder,
             tags=describe_study(config, direction, data.card, next(iter(ready.values()))),
             params=flatten_settings(config),
+            say=view.say,
         )
         with _closed_with_status(tracker) as endings:
             trials = Trials(storage=storage, config=config, direction=direction)
@@ -239,7 +240,7 @@ def _send_what_waits(config: StudyConfig, folder: Path, view: View) -> None:
         return
     view.say("Sending what the tracking store has not taken yet.")
     tracker: Tracker = _load_tracking().open_tracker(
-        study=config.name, config=config.tracking, folder=folder, tags={}, params={}
+        study=config.name, config=config.tracking, folder=folder, tags={}, params={}, say=view.say
     )
     tracker.close("FINISHED")
 

@@ -64,7 +64,7 @@ def _carry_out(order: object, bench: Workbench, channel: Channel) -> None:
             hp = AskingHyperParameters(ask=_asker(channel))
             channel.send(run_trial(bench, order, channel, hp))
         case RefitTrial():
-            channel.send(refit_trial(bench, order, replay(order.parameters)))
+            channel.send(refit_trial(bench, order, channel, replay(order.parameters)))
         case ScoreTrial():
             candidate = bench.build(replay(order.parameters), order.seed)
             load_weights(candidate.model, Path(order.weights))

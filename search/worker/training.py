@@ -4,7 +4,7 @@ import math
 import re
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ import keras_tuner
 import numpy as np
 
 from search.data.sequences import Array, Side
+from search.disk import wait_for_room
 from search.errors import (
     CandidateError,
     ConfigError,
@@ -24,6 +25,7 @@ from search.errors import (
 )
 from search.messages import (
     CandidateBuilt,
+    DiskNews,
     EpochReport,
     Outcome,
     RefitTrial,
@@ -122,7 +124,7 @@ def run_trial(
         return curve.ended(hp, curve.verdict.outcome, curve.verdict.reason)
     path = bench.weights / f"trial_{order.number:05d}.npz"
     candidate.model.set_weights(curve.best_weights)
-    save_weights(candidate.model, path)
+    keep(lambda: save_weights(candidate.model, path), path, channel)
     return curve.ended(hp, Outcome.COMPLETE, curve.reason, weights=str(path))
 
 
@@ -136,7 +138,14 @@ def own_memory_mb() -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def refit_trial(bench: Workbench, order: RefitTrial, hp: AskingHyperParameters) -> TrialRefitted:
+def keep(write: Callable[[], None], path: Path, channel: Channel) -> None:
+    """Write a file; while the disk is full, tell the driver and wait."""
+    wait_for_room(write, place=path, say=lambda text: channel.send(DiskNews(text=text)))
+
+
+def refit_trial(
+    bench: Workbench, order: RefitTrial, channel: Channel, hp: AskingHyperParameters
+) -> TrialRefitted:
     """Train a complete trial's candidate on training and validation targets together.
 
     Nothing is left to choose the epoch by, so it trains as long as its best epoch took.
@@ -144,6 +153,7 @@ def refit_trial(bench: Workbench, order: RefitTrial, hp: AskingHyperParameters) 
     Args:
         bench: The worker's data and task.
         order: The trial.
+        channel: Where the driver is told that the disk is full.
         hp: Replays what the trial recorded.
 
     Returns:
@@ -158,7 +168,7 @@ def refit_trial(bench: Workbench, order: RefitTrial, hp: AskingHyperParameters) 
     except CandidateError as exc:
         return TrialRefitted(reason=str(exc))
     path = bench.weights / f"refit_{order.number:05d}.npz"
-    save_weights(candidate.model, path)
+    keep(lambda: save_weights(candidate.model, path), path, channel)
     return TrialRefitted(weights=str(path))
 
 
@@ -241,7 +251,8 @@ class _Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes
         if self.verdict.outcome is not None or self.reason:
             self.model.stop_training = True
         elif self._checkpoint is not None:
-            save_checkpoint(self._state(), self._checkpoint)
+            state, path = self._state(), self._checkpoint
+            keep(lambda: save_checkpoint(state, path), path, self._channel)
 
     def _state(self) -> Checkpoint:
         return Checkpoint(

@@ -28,6 +28,7 @@ def test_the_exit_code_says_whether_the_two_agree(storage_folder: Path) -> None:
         folder=storage_folder,
         tags={},
         params={},
+        say=print,
     )
     tracker.close("FINISHED")
 
@@ -41,6 +42,7 @@ def test_the_exit_code_says_whether_the_two_agree(storage_folder: Path) -> None:
         folder=storage_folder,
         tags={},
         params={},
+        say=print,
     )
     again.start_trial(3)
     again.end_trial(3, TrialEnded(outcome=Outcome.FAILED))

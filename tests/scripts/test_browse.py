@@ -33,6 +33,7 @@ def fill_store(folder: Path, study: str, direction: str) -> None:
         folder=folder,
         tags={"lookback.direction": direction},
         params={},
+        say=print,
     )
     for number, ended in enumerate(ENDINGS):
         tracker.start_trial(number)

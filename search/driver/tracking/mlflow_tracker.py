@@ -1,7 +1,7 @@
 """A study and its trials become MLflow runs: a parent, and a nested run for each trial."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from search.config import TrackingConfig
+from search.disk import wait_for_room
 from search.driver.leaderboard import TrialRow
 from search.driver.tracking.forwarder import Forwarder, Lost, Refused, Unreachable
 from search.driver.tracking.records import as_metrics, as_params, as_tags, now_ms, strip_colours
@@ -52,6 +53,7 @@ def open_tracker(
     folder: Path,
     tags: Mapping[str, str],
     params: Mapping[str, str],
+    say: Callable[[str], None],
 ) -> "MlflowTracker":
     """Open a study's run, or continue it; what an earlier launch could not deliver goes first.
 
@@ -62,6 +64,8 @@ def open_tracker(
         tags: Tags of the study's run.
         params: Parameters of the study's run. MLflow lets none be changed: where a continued
             study has another value, the tag ``now.<name>`` holds it.
+
+        say: Told when a record waits for room on the disk, and when there is room again.
 
     Returns:
         A tracker whose study is RUNNING.
@@ -84,7 +88,7 @@ def open_tracker(
         new = as_params({name: value for name, value in params.items() if name not in held})
         client.log_batch(run.info.run_id, params=new, tags=as_tags({**words, **changed}))
     spool = Spool(spool_path(folder, study), config.max_spool_mb * _MIB)
-    return MlflowTracker(client, experiment_id, study, run.info.run_id, spool)
+    return MlflowTracker(client, study, run, spool, say)
 
 
 def check_name(*, study: str, config: TrackingConfig, folder: Path) -> None:
@@ -124,12 +128,18 @@ class MlflowTracker:
     """
 
     def __init__(
-        self, client: MlflowClient, experiment_id: str, study: str, run_id: str, spool: Spool
+        self,
+        client: MlflowClient,
+        study: str,
+        run: Run,
+        spool: Spool,
+        say: Callable[[str], None],
     ) -> None:
-        self.experiment_id = experiment_id
-        self.run_id = run_id
+        self.experiment_id = run.info.experiment_id
+        self.run_id = run.info.run_id
         self._client = client
         self._study = study
+        self._say = say
         self._run_ids: dict[int, str] = {}
         self._next_epochs: dict[int, int] = {}
         self._spool = spool
@@ -195,7 +205,10 @@ class MlflowTracker:
             raise TrackingError(_describe(lost, self._spool.path))
 
     def _send(self, kind: str, **what: Any) -> None:
-        self._forwarder.send({"kind": kind, "time_ms": now_ms(), **what})
+        record = {"kind": kind, "time_ms": now_ms(), **what}
+        wait_for_room(
+            lambda: self._forwarder.send(record), place=self._spool.path.parent, say=self._say
+        )
 
     def _deliver(self, record: Record) -> None:
         """Hand one record to MLflow; a second time changes nothing.

@@ -404,6 +404,7 @@ def test_only_the_weights_of_the_best_are_kept(
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_200_scripted_trials_run_on_the_real_store(tmp_path: Path) -> None:
-    launch = Launch(MirroredStorage(open_storage(tmp_path)), rising_curve, budget={"trials": 200})
+    store = MirroredStorage(open_storage(tmp_path), place=tmp_path, say=print)
+    launch = Launch(store, rising_curve, budget={"trials": 200})
     assert launch.run() is Ending.FINISHED
     assert len(launch.tracker.ended) == 200

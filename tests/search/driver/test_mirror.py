@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from search.config import SamplerConfig
@@ -16,6 +19,10 @@ SPACE = {
     "units": IntDomain(low=8, high=64, step=8),
     "cell": ChoiceDomain(values=("lstm", None, 0.5)),
 }
+
+
+def mirror(disk: RDBStorage) -> MirroredStorage:
+    return MirroredStorage(disk, place=Path("disk"), say=print)
 
 
 @pytest.fixture
@@ -61,7 +68,7 @@ def run(study, count, state=None):
 
 
 def test_memory_and_disk_hold_the_same_at_any_moment(disk):
-    study = open_study(MirroredStorage(disk))
+    study = open_study(mirror(disk))
     study.set_user_attr("metric", "macro_f1")
     enqueue_defaults(study, [Listed(name="lr", domain=SPACE["lr"], default=0.01)])
     run(study, 12)
@@ -71,7 +78,7 @@ def test_memory_and_disk_hold_the_same_at_any_moment(disk):
     running.report(suggest(running, "lr", SPACE["lr"]), 0)
     enqueue_defaults(study, [Listed(name="lr", domain=SPACE["lr"], default=0.02)])
     on_disk = optuna.load_study(storage=disk, study_name="study")
-    again = optuna.load_study(storage=MirroredStorage(disk), study_name="study")
+    again = optuna.load_study(storage=mirror(disk), study_name="study")
     expected = [facts(trial) for trial in on_disk.trials]
     assert [facts(trial) for trial in study.trials] == expected
     assert [facts(trial) for trial in again.trials] == expected
@@ -81,26 +88,26 @@ def test_memory_and_disk_hold_the_same_at_any_moment(disk):
 
 
 def test_two_studies_of_one_store_do_not_meet(disk):
-    storage = MirroredStorage(disk)
+    storage = mirror(disk)
     first = open_study(storage, "first")
     run(first, 2)
     run(open_study(storage, "second"), 3)
     run(first, 1)
-    again = MirroredStorage(disk)
+    again = mirror(disk)
     assert sorted(optuna.get_all_study_names(storage=again)) == ["first", "second"]
     assert len(optuna.load_study(storage=again, study_name="second").trials) == 3
     assert len(optuna.load_study(storage=again, study_name="first").trials) == 3
 
 
 def test_a_study_goes_on_as_an_uninterrupted_one_after_its_driver_was_lost(disk):
-    whole = open_study(MirroredStorage(disk), "whole")
+    whole = open_study(mirror(disk), "whole")
     run(whole, 14)
-    lost = open_study(MirroredStorage(disk))
+    lost = open_study(mirror(disk))
     run(lost, 11)
     trial = ask_trial(lost, TPE, 7)
     before = {name: suggest(trial, name, domain) for name, domain in SPACE.items()}
     trial.report(0.0, 0)
-    resumed = open_study(MirroredStorage(disk))
+    resumed = open_study(mirror(disk))
     trial = continue_trial(resumed, 11, TPE, 7)
     assert {name: suggest(trial, name, domain) for name, domain in SPACE.items()} == before
     for step in range(1, 3):
@@ -112,9 +119,9 @@ def test_a_study_goes_on_as_an_uninterrupted_one_after_its_driver_was_lost(disk)
 
 
 def test_a_name_of_another_kind_is_remembered_over_a_resume(disk):
-    study = open_study(MirroredStorage(disk))
+    study = open_study(mirror(disk))
     suggest(ask_trial(study, TPE, 7), "units", SPACE["units"])
-    resumed = open_study(MirroredStorage(disk))
+    resumed = open_study(mirror(disk))
     trial = ask_trial(resumed, TPE, 7)
     suggest(trial, "units", SPACE["cell"])
     (stored,) = optuna.load_study(storage=disk, study_name="study").trials[1].params
@@ -122,7 +129,7 @@ def test_a_name_of_another_kind_is_remembered_over_a_resume(disk):
 
 
 def test_a_refused_write_changes_nothing(disk):
-    study = open_study(MirroredStorage(disk))
+    study = open_study(mirror(disk))
     trial = ask_trial(study, TPE, 7)
     with pytest.raises(TypeError, match="not JSON serializable"):
         trial.set_user_attr("metric", {1, 2})
@@ -134,7 +141,7 @@ def test_a_refused_write_changes_nothing(disk):
 
 
 def test_an_unknown_study_is_not_found_and_a_deleted_one_is_gone(disk):
-    storage = MirroredStorage(disk)
+    storage = mirror(disk)
     with pytest.raises(KeyError):
         optuna.load_study(storage=storage, study_name="study")
     run(open_study(storage), 1)

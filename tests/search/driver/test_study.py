@@ -245,7 +245,7 @@ def test_a_mistake_is_told_before_the_first_trial_and_leaves_no_study(
     config = make_study(waves, storage_folder, **{"workers": {"count": 1}, **settings})
     with pytest.raises(error, match=message):
         run_study(config, QuietView())
-    storage = MirroredStorage(open_storage(storage_folder))
+    storage = MirroredStorage(open_storage(storage_folder), place=storage_folder, say=print)
     assert optuna.get_all_study_names(storage) == []
 
 

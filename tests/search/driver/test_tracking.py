@@ -44,6 +44,7 @@ def open_study(folder: Path, *, uri: str | None = None, seed: str = "0") -> Mlfl
         folder=folder,
         tags={"lookback.direction": "maximize", "git.commit": "abc"},
         params={"seed": seed},
+        say=print,
     )
 
 
@@ -402,7 +403,7 @@ def test_credentials_are_hidden(text: str) -> None:
 def test_a_new_study_takes_over_no_runs_of_another(storage_folder: Path, tmp_path: Path) -> None:
     words = {"study": "har", "config": TrackingConfig(), "folder": storage_folder}
     check_name(**words)
-    open_tracker(**words, tags={}, params={}).close("FINISHED")
+    open_tracker(**words, tags={}, params={}, say=print).close("FINISHED")
     check_name(**{**words, "study": "other"})
     check_name(**{**words, "config": TrackingConfig(project="other")})
     check_name(**{**words, "folder": tmp_path / "new"})

@@ -38,6 +38,7 @@ def folder(storage_folder: Path) -> Path:
         folder=storage_folder,
         tags={},
         params={},
+        say=print,
     )
     for number, ended in enumerate(ENDINGS):
         trial = study.ask()

@@ -304,7 +304,7 @@ def test_a_refit_trains_on_validation_too_and_leaves_its_weights(bench: Workbenc
     before = bench.build(defaults(), seed=5)
     base = bench.score(before, "validation")["log_loss"]
     order = RefitTrial(number=2, parameters=recorded, seed=5, epochs=3)
-    refitted = refit_trial(bench, order, hp)
+    refitted = refit_trial(bench, order, Line(), hp)
     assert Path(refitted.weights) == bench.weights / "refit_00002.npz"
     load_weights(before.model, Path(refitted.weights))
     assert bench.score(before, "validation")["log_loss"] < base

@@ -1,0 +1,134 @@
+import errno
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+from search.disk import is_full, wait_for_room
+from search.driver.mirror import MirroredStorage
+from search.driver.storage import open_storage
+from search.driver.tracking.spool import Spool
+from search.worker.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+
+BLOCK = 64 * 1024
+
+
+@pytest.fixture(scope="module")
+def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A file system of 4 MiB."""
+    folder = tmp_path_factory.mktemp("small")
+    mount = shutil.which("mount")
+    command = [mount, "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small file system")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+class Disk:
+    """A small file system that is full until somebody is told so."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.said: list[str] = []
+
+    def fill(self) -> None:
+        with (self.folder / "filler").open("wb", buffering=0) as file:
+            for size in (BLOCK, 512):
+                try:
+                    while file.write(b"x" * size) == size:
+                        pass
+                except OSError as exc:
+                    assert exc.errno == errno.ENOSPC  # noqa: PT017  # this is how it gets full
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+        (self.folder / "filler").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def disk(small_disk: Path) -> Iterator[Disk]:
+    folder = small_disk / "study"
+    folder.mkdir()
+    yield Disk(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_study_goes_on_where_it_stood_once_there_is_room(disk: Disk) -> None:
+    store = open_storage(disk.folder)
+    storage = MirroredStorage(store, place=disk.folder, say=disk.say)
+    study = optuna.create_study(storage=storage, study_name="har")
+    trials = 0
+    disk.fill()
+    while not disk.said:  # the pages that SQLite holds already take some more
+        study.tell(study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}), trials)
+        trials += 1
+    store.engine.dispose()
+
+    again = open_storage(disk.folder)
+    held = optuna.load_study(study_name="har", storage=again).trials
+    again.engine.dispose()
+    assert [trial.value for trial in held] == list(range(trials))
+    assert "No room is left for" in disk.said[0]
+    assert str(disk.folder) in disk.said[0]
+    assert "room for" in disk.said[1]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_a_checkpoint_waits_for_room(disk: Disk) -> None:
+    path = disk.folder / "trial.checkpoint"
+    disk.fill()
+    checkpoint = Checkpoint(
+        identity={"seed": 1}, values=[0.5], metrics=[{}], seconds=1.0, best=[np.ones(20_000)]
+    )
+    wait_for_room(lambda: save_checkpoint(checkpoint, path), place=path, say=disk.say)
+    found = load_checkpoint(path, {"seed": 1})
+    assert found is not None
+    assert found.best[0].sum() == 20_000
+    assert len(disk.said) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_a_record_waits_for_room_and_stands_in_the_spool_once(disk: Disk) -> None:
+    path = disk.folder / "har.jsonl"
+    with closing(Spool(path, 2**20)) as spool:
+        spool.append({"number": 0})
+        disk.fill()
+        record = {"number": 1, "text": "x" * BLOCK}
+        wait_for_room(lambda: spool.append(record), place=path, say=disk.say)
+    with closing(Spool(path, 2**20)) as spool:
+        assert [record["number"] for record, _ in spool.left] == [0, 1]
+    assert len(disk.said) == 2
+
+
+def test_another_error_is_nobody_s_wait(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        wait_for_room((tmp_path / "missing").read_text, place=tmp_path, say=print)
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (sqlite3.OperationalError("database or disk is full"), True),
+        (sqlite3.OperationalError("database is locked"), False),
+        (None, False),
+    ],
+)
+def test_a_full_disk_is_known_by_its_errors(error: BaseException | None, full: bool) -> None:
+    assert is_full(error) is full
+    wrapped = RuntimeError("the library's own")
+    wrapped.__cause__ = error
+    assert is_full(wrapped) is full
