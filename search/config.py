@@ -522,7 +522,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"The study file must be a readable TOML file: {exc.strerror}. Received: {str(path)!r}."
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except (ValueError, RecursionError) as exc:  # numbers too long, lists in lists too deep
         raise ConfigError(f"The study file {str(path)!r} is not TOML: {exc}.") from None
     data = settings.get("data")
     if isinstance(data, dict):

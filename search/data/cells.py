@@ -1,6 +1,8 @@
 """The cells of a table's column become numbers, words, flags or official sides."""
 
+import math
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,13 +55,30 @@ def read_numbers(frame: pd.DataFrame, names: Sequence[str], field: str, place: P
     return values
 
 
+def to_numbers(series: "pd.Series[float]") -> "pd.Series[float]":
+    """Read cells of any type as numbers.
+
+    Args:
+        series: The cells.
+
+    Returns:
+        Their values: NaN where a cell holds none, infinity for a whole number beyond float64.
+    """
+    cells = series.astype(object).map(lambda cell: math.inf if _is_huge(cell) else cell)
+    return pd.to_numeric(cells, errors="coerce")
+
+
+def _is_huge(cell: object) -> bool:
+    return isinstance(cell, int) and cell.bit_length() > sys.float_info.max_exp
+
+
 def _read_number(series: "pd.Series[float]", field: str, name: str, place: Place) -> Array:
     if series.dtype.kind in "mMc":
         raise DataError(
             f"data.{field} must name columns of numbers. Received: {name!r} of type {series.dtype}."
         )
     if not pd.api.types.is_numeric_dtype(series.dtype):
-        numbers = pd.to_numeric(series.astype(object), errors="coerce")
+        numbers = to_numbers(series)
         _refuse_any(np.asarray(numbers.isna() & series.notna()), "numbers", field, series, place)
         series = numbers
     values: Array = series.to_numpy(dtype=np.float64, na_value=np.nan)

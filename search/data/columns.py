@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from search.config import TableData, TaskConfig
+from search.data.cells import to_numbers
 from search.data.files import File
 from search.data.stamps import read_step
 from search.errors import ConfigError, DataError, nearest
@@ -157,8 +158,8 @@ def _holds_numbers(series: "pd.Series[float]") -> bool:
         return True
     if series.dtype.kind in "mM":
         return False
-    known = series.dropna().astype(object)
-    return bool(pd.to_numeric(known, errors="coerce").notna().sum() * 2 > len(known))
+    known = series.dropna()
+    return bool(to_numbers(known).notna().sum() * 2 > len(known))
 
 
 def check_present(frame: pd.DataFrame, file: File, columns: Columns, config: TableData) -> None:

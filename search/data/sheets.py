@@ -60,9 +60,10 @@ class NamedArrays:
             )
         try:
             return self._load(name)
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as exc:
+        except (OSError, EOFError, ValueError, MemoryError, zipfile.BadZipFile, zlib.error) as exc:
+            reason = str(exc).partition("\n")[0].rstrip(".")
             raise DataError(
-                f"data.{field} must be an array of plain values that can be read: {exc}. "
+                f"data.{field} must be an array of plain values that can be read: {reason}. "
                 f"Received: {field}={name!r}. Save it again, never with dtype=object."
             ) from None
 

@@ -176,7 +176,15 @@ def _make_folder(folder: Path) -> Path:
             f"storage.folder must be a folder that can be written: {exc.strerror}. "
             f"Received: folder={str(folder)!r}."
         ) from None
-    return folder.resolve()
+    folder = folder.resolve()
+    for path in (*folder.glob("*"), *folder.glob("*/*")):
+        if path.is_symlink():
+            raise StudyError(
+                f"storage.folder must hold no symbolic link, which would lead what a study writes "
+                f"and removes elsewhere. Received: {str(path)!r}. Let storage.folder itself lie "
+                f"where there is room."
+            )
+    return folder
 
 
 def _find_finished(

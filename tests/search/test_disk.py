@@ -102,9 +102,9 @@ def test_a_checkpoint_waits_for_room(disk: Disk) -> None:
 def test_a_record_waits_for_room_and_stands_in_the_spool_once(disk: Disk) -> None:
     path = disk.folder / "har.jsonl"
     with closing(Spool(path, 2**20)) as spool:
-        spool.append({"number": 0})
+        spool.append({"kind": "start", "number": 0})
         disk.fill()
-        record = {"number": 1, "text": "x" * BLOCK}
+        record = {"kind": "start", "number": 1, "text": "x" * BLOCK}
         wait_for_room(lambda: spool.append(record), place=path, say=disk.say)
     with closing(Spool(path, 2**20)) as spool:
         assert [record["number"] for record, _ in spool.left] == [0, 1]

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from search.errors import TrackingError
+
+KINDS = frozenset(("status", "start", "built", "epoch", "end", "rows", "baseline", "study", "text"))
+"""What a record can be of."""
 Record: TypeAlias = Mapping[str, Any]
 """One thing that happened: its ``kind``, and what is known of it. JSON."""
 
@@ -40,6 +44,9 @@ class Spool:
         Args:
             path: The file; what was delivered is noted beside it.
             max_bytes: How much may wait at once.
+
+        Raises:
+            TrackingError: If the file holds something else.
         """
         self.path = path
         self._max_bytes = max_bytes
@@ -112,5 +119,19 @@ class Spool:
         end = self._delivered
         for line in content[self._delivered : whole].splitlines(keepends=True):
             end += len(line)
-            left.append((json.loads(line), end))
+            left.append((self._read(line), end))
         return left
+
+    def _read(self, line: bytes) -> Record:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict) or record.get("kind") not in KINDS:
+            self._file.close()
+            raise TrackingError(
+                f"The records that wait for the tracking store must be whole. Received: {self.path}, "
+                f"with a line that is none: {line[:60]!r}. Move that file away and launch again: "
+                f"Optuna's record of the study is whole, and MLflow will lack curves."
+            )
+        return record

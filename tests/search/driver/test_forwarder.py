@@ -43,7 +43,7 @@ def test_records_arrive_in_the_order_in_which_they_were_sent(path: Path) -> None
     arrived: list[int] = []
     forwarder = open_forwarder(path, lambda record: arrived.append(record["n"]))
     for number in range(100):
-        forwarder.send({"n": number})
+        forwarder.send({"kind": "start", "n": number})
 
     assert forwarder.close() == ()
     assert arrived == list(range(100))
@@ -53,8 +53,8 @@ def test_records_arrive_in_the_order_in_which_they_were_sent(path: Path) -> None
 def test_sending_does_not_wait_for_the_store(path: Path) -> None:
     with held_back() as (arrived, deliver):
         forwarder = open_forwarder(path, deliver)
-        forwarder.send({"n": 0})
-        forwarder.send({"n": 1})
+        forwarder.send({"kind": "start", "n": 0})
+        forwarder.send({"kind": "start", "n": 1})
         assert arrived == []
 
     assert forwarder.close() == ()
@@ -70,8 +70,8 @@ def test_a_record_is_tried_again_until_the_store_is_back(path: Path) -> None:
             raise Unreachable("away")
 
     forwarder = open_forwarder(path, deliver)
-    forwarder.send({"n": 0})
-    forwarder.send({"n": 1})
+    forwarder.send({"kind": "start", "n": 0})
+    forwarder.send({"kind": "start", "n": 1})
 
     assert forwarder.close() == ()
     assert tries == [0, 0, 0, 0, 1]
@@ -86,10 +86,12 @@ def test_a_refused_record_is_named_and_the_others_arrive(path: Path) -> None:
         arrived.append(record["n"])
 
     forwarder = open_forwarder(path, deliver)
-    forwarder.send({"n": 0})
-    forwarder.send({"n": 1})
+    forwarder.send({"kind": "start", "n": 0})
+    forwarder.send({"kind": "start", "n": 1})
 
-    assert forwarder.close() == (Lost(record={"n": 0}, reason="the run was deleted"),)
+    assert forwarder.close() == (
+        Lost(record={"kind": "start", "n": 0}, reason="the run was deleted"),
+    )
     assert arrived == [1]
 
 
@@ -98,31 +100,34 @@ def test_what_closing_gives_up_on_waits_for_the_next_launch(path: Path) -> None:
         raise Unreachable("connection refused")
 
     forwarder = open_forwarder(path, fail, closing_seconds=0.0)
-    forwarder.send({"n": 0})
-    forwarder.send({"n": 1})
+    forwarder.send({"kind": "start", "n": 0})
+    forwarder.send({"kind": "start", "n": 1})
     lost = forwarder.close()
-    assert [(one.record, one.kept) for one in lost] == [({"n": 0}, True), ({"n": 1}, True)]
+    assert [(one.record, one.kept) for one in lost] == [
+        ({"kind": "start", "n": 0}, True),
+        ({"kind": "start", "n": 1}, True),
+    ]
 
     arrived: list[int] = []
     again = open_forwarder(path, lambda record: arrived.append(record["n"]))
-    again.send({"n": 2})
+    again.send({"kind": "start", "n": 2})
     assert again.close() == ()
     assert arrived == [0, 1, 2]
 
 
 def test_what_no_room_was_left_for_is_named(path: Path) -> None:
     with held_back() as (arrived, deliver):
-        forwarder = open_forwarder(path, deliver, max_bytes=20)
+        forwarder = open_forwarder(path, deliver, max_bytes=60)
         for number in range(3):
-            forwarder.send({"n": number})
+            forwarder.send({"kind": "start", "n": number})
 
-    assert forwarder.close() == (Lost(record={"n": 2}, reason=FULL),)
+    assert forwarder.close() == (Lost(record={"kind": "start", "n": 2}, reason=FULL),)
     assert arrived == [0, 1]
 
 
 def test_a_bug_in_a_delivery_is_raised_by_close(path: Path) -> None:
     forwarder = open_forwarder(path, lambda record: record["missing"])
-    forwarder.send({"n": 0})
+    forwarder.send({"kind": "start", "n": 0})
 
     with pytest.raises(KeyError, match="missing"):
         forwarder.close()
