@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from search.messages import Outcome, Parameters, Scalar
+from search.tasks import break_tie
 
 LEADERS = 10
 LENGTHS = 8
@@ -51,11 +52,13 @@ def rank(rows: Iterable[TrialRow], direction: str) -> list[TrialRow]:
         direction: "maximize" or "minimize".
 
     Returns:
-        The complete ones; of equals, the earlier first.
+        The complete ones; of equals, the one that ``break_tie`` prefers first, else the earlier.
     """
     complete = [row for row in rows if row.outcome is Outcome.COMPLETE and row.value is not None]
     sign = -1.0 if direction == "maximize" else 1.0
-    return sorted(complete, key=lambda row: (sign * (row.value or 0.0), row.number))
+    return sorted(
+        complete, key=lambda row: (sign * (row.value or 0.0), break_tie(row.metrics), row.number)
+    )
 
 
 def count_outcomes(rows: Iterable[TrialRow]) -> dict[str, int]:

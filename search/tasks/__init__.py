@@ -1,5 +1,6 @@
 """One module a kind of task: its metrics, its scores and its naive baselines."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
@@ -12,6 +13,22 @@ from search.messages import Table
 Direction: TypeAlias = Literal["maximize", "minimize"]
 Predict: TypeAlias = Callable[[Side], Array]
 """From a side to what a model puts out for its targets, of shape (targets, ...)."""
+
+
+def break_tie(metrics: Mapping[str, float]) -> float:
+    """Say how good an epoch is beside others of the same objective.
+
+    Accuracy and macro F1 count targets, and good candidates tie on a few hundred of them; how sure
+    they are of the right class still tells them apart.
+
+    Args:
+        metrics: Those of the epoch, on validation under the prefix ``val_``.
+
+    Returns:
+        The log loss, lower is better; infinity where the task has none.
+    """
+    value = metrics.get("val_log_loss", math.inf)
+    return math.inf if math.isnan(value) else value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,7 @@ from search.messages import (
     Verdict,
     checkpoint_path,
 )
+from search.tasks import break_tie
 from search.worker.batches import epoch_order, make_batches
 from search.worker.checkpoints import (
     Checkpoint,
@@ -266,9 +267,16 @@ class _Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes
 
     @property
     def best_epoch(self) -> int:
-        """The epoch with the best objective, from 0; the earliest of equals."""
-        choose = np.argmax if self._bench.direction == "maximize" else np.argmin
-        return int(choose(self._values))
+        """The epoch with the best objective, from 0.
+
+        Of equals, the one that ``break_tie`` prefers, else the earliest.
+        """
+        sign = -1.0 if self._bench.direction == "maximize" else 1.0
+        ranks = [
+            (sign * value, break_tie(metrics))
+            for value, metrics in zip(self._values, self._metrics, strict=True)
+        ]
+        return ranks.index(min(ranks))
 
     def ended(
         self,
