@@ -155,7 +155,7 @@ def _kill_driver(driver: subprocess.Popen[bytes], tally: Tally) -> None:
 
 
 def _workers(driver: int) -> list[int]:
-    """Find a driver's worker processes: the children of its fork server."""
+    """Find a driver's worker processes: spawned, or the children of its fork server."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -164,7 +164,16 @@ def _workers(driver: int) -> list[int]:
             except (FileNotFoundError, ProcessLookupError):  # it has just ended
                 continue
             parents.setdefault(parent, []).append(int(entry.name))
-    return [worker for child in parents.get(driver, []) for worker in parents.get(child, [])]
+    children = parents.get(driver, [])
+    forked = [worker for child in children for worker in parents.get(child, [])]
+    return forked or [child for child in children if _is_spawned(child)]
+
+
+def _is_spawned(process: int) -> bool:
+    try:
+        return b"spawn_main" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return False
 
 
 def inspect(study: str, folder: Path, trials: int) -> dict[str, int]:
