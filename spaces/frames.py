@@ -64,6 +64,20 @@ def split_frames(tensor: keras.KerasTensor, frames: int) -> keras.KerasTensor:
     return ops.reshape(tensor, (-1, frames, *tensor.shape[1:]))
 
 
+def mirror_clips(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """Swap left and right in half of the clips that a model is trained on, all frames alike.
+
+    Args:
+        tensor: Clips of shape (batch, frames, height, width, channels).
+
+    Returns:
+        Clips of the same shape; unchanged outside of training.
+    """
+    # Keras's RandomFlip flips in plain calls too; Dropout knows when it is training.
+    coin = keras.layers.Dropout(0.5, name="mirror")(ops.ones_like(tensor[:, :1, :1, :1, :1]))
+    return ops.where(ops.equal(coin, 0.0), ops.flip(tensor, axis=3), tensor)
+
+
 def show_motion(
     tensor: keras.KerasTensor, hp: keras_tuner.HyperParameters, default: str
 ) -> keras.KerasTensor:

@@ -17,6 +17,8 @@ class Video(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publis
         input_shape: One clip's shape: (frames, height, width, channels).
         output_shape: One prediction's shape: (classes,), or (variables,) for regression.
         task: One of ``TASKS``.
+        mirror: Whether a clip with left and right swapped shows the same: then half of the clips
+            are swapped in training, which makes more of few clips.
     """
 
     def __init__(
@@ -26,6 +28,7 @@ class Video(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publis
         task: requests.Task = "classification",
         targets: int | None = None,
         epochs: int | None = None,
+        mirror: bool = False,
     ):
         """Check the sizes.
 
@@ -35,6 +38,7 @@ class Video(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publis
             task: See the attribute.
             targets: How many targets there are to train on; ``None`` if that is not known.
             epochs: How many epochs the longest training has; ``None`` if that is not known.
+            mirror: See the attribute.
 
         Raises:
             ValueError: If the task is another space's, or a size does not fit it.
@@ -46,6 +50,7 @@ class Video(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publis
         self.input_shape = input_shape
         self.output_shape = output_shape
         self.task = task
+        self.mirror = mirror
         # a clip is as large as hundreds of windows: small batches bound the memory
         self._training = compiling.Training(
             targets=targets, epochs=epochs, batch_sizes=(4, 32, 8), learning_rate=1e-3
@@ -62,7 +67,8 @@ class Video(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publis
             (batch, *output_shape).
         """
         inputs = keras.Input(self.input_shape, name="clip")
-        tensor = frames.merge_frames(frames.show_motion(inputs, hp, default="differences"))
+        tensor = frames.mirror_clips(inputs) if self.mirror else inputs
+        tensor = frames.merge_frames(frames.show_motion(tensor, hp, default="differences"))
         tensor = frames.downscale(tensor, hp, default=2)
         made_of = frames.ask_conv_blocks(
             hp, blocks_default=3, filters=16, normalization="batch", dropout=0.1

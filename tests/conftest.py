@@ -1,6 +1,7 @@
 """What several test modules need."""
 
 import shutil
+import socket
 from collections.abc import Generator
 from pathlib import Path
 
@@ -30,6 +31,14 @@ def store_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "mlflow.db"
     make_store(path)
     return path
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on, away from those that the scripts try first."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

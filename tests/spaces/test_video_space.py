@@ -47,6 +47,31 @@ def test_differences_start_with_zero_and_hide_what_stands_still(build):
     assert shown(clips + 7).numpy() == pytest.approx(shown(clips).numpy(), abs=1e-5)
 
 
+def test_whole_clips_are_mirrored_and_only_in_training():
+    inputs = keras.Input((3, 4, 6, 2))
+    model = keras.Model(inputs, frames.mirror_clips(inputs))
+    clips = np.random.default_rng(0).random((40, 3, 4, 6, 2), "float32")
+    assert np.array_equal(model(clips, training=False), clips)
+    shown = np.asarray(model(clips, training=True))
+    same = [np.array_equal(one, other) for one, other in zip(shown, clips, strict=True)]
+    mirrored = [
+        np.array_equal(one, other[:, :, ::-1]) for one, other in zip(shown, clips, strict=True)
+    ]
+    assert all(one != other for one, other in zip(same, mirrored, strict=True))
+    assert 5 < sum(same) < 35
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_a_mirroring_space_builds_the_model_that_the_others_are(build):
+    plain, _, _ = build(Video((3, 9, 8, 1), (CLASSES,)), {})
+    mirroring, _, _ = build(Video((3, 9, 8, 1), (CLASSES,), mirror=True), {})
+    assert "mirror" in [layer.name for layer in mirroring.layers]
+    mirroring.set_weights(plain.get_weights())
+    clips = np.random.default_rng(0).random((5, 3, 9, 8, 1), "float32")
+    assert np.asarray(mirroring(clips)) == pytest.approx(np.asarray(plain(clips)), abs=1e-6)
+
+
 def test_what_a_clip_does_not_admit_is_said(build):
     _, _, clipped = build(Video((1, 9, 3, 1), (CLASSES,)), {"downscale": 4})
 

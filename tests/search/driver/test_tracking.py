@@ -27,7 +27,7 @@ from search.driver.tracking.store import (
 from search.driver.tracking.tracker import Tracker
 from search.errors import TrackingError
 from search.messages import CandidateBuilt, EpochReport, Outcome, TrialEnded
-from search.results.serving import HOST, choose_port, serve_store
+from search.results.serving import HOST, serve_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 BUILT = CandidateBuilt(
@@ -233,9 +233,9 @@ def test_closing_names_what_mlflow_refused(storage_folder: Path) -> None:
 
 
 def test_records_wait_in_the_queue_while_the_server_is_away(
-    storage_folder: Path, tmp_path: Path
+    storage_folder: Path, tmp_path: Path, free_port: int
 ) -> None:
-    port = choose_port(None)
+    port = free_port
     uri = f"http://{HOST}:{port}"
     with serve_store(store_uri(None, storage_folder), port, tmp_path):
         tracker = open_study(storage_folder, uri=uri)
@@ -314,12 +314,12 @@ def test_an_end_that_only_optuna_knows_is_repaired(storage_folder: Path) -> None
 
 
 def test_a_store_that_stays_away_leaves_its_records_on_disk(
-    storage_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    storage_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_port: int
 ) -> None:
     monkeypatch.setattr(
         Forwarder.__init__, "__kwdefaults__", {"longest_pause": 0.5, "closing_seconds": 0.0}
     )
-    port = choose_port(None)
+    port = free_port
     with serve_store(store_uri(None, storage_folder), port, tmp_path):
         tracker = open_study(storage_folder, uri=f"http://{HOST}:{port}")
     tracker.start_trial(0)
