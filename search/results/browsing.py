@@ -8,7 +8,14 @@ from urllib.parse import urlencode
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from search.driver.tracking.store import DIRECTION, KIND, STUDY, open_client, search_runs
+from search.driver.tracking.store import (
+    DIRECTION,
+    KIND,
+    STUDY,
+    hide_credentials,
+    open_client,
+    search_runs,
+)
 from search.errors import StudyError, nearest
 
 _COLUMNS = ("attributes.`Description`", "metrics.`objective`", "tags.`outcome`")
@@ -40,7 +47,7 @@ def link_study(name: str | None, uri: str, address: str) -> str:
         address: Where the MLflow UI answers, for example "http://127.0.0.1:5000".
 
     Returns:
-        The study's name and an address for a browser.
+        The study's name and an address for a browser, without the credentials of ``address``.
 
     Raises:
         StudyError: If there is no such study.
@@ -49,7 +56,7 @@ def link_study(name: str | None, uri: str, address: str) -> str:
     client = open_client(uri)
     study = find_study(client, name)
     prepare_view(client, study)
-    return f"Study {study.name}: {study_link(address, study)}"
+    return f"Study {study.name}: {study_link(hide_credentials(address), study)}"
 
 
 def find_study(client: MlflowClient, name: str | None = None) -> StudyRun:

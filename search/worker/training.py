@@ -249,11 +249,12 @@ class _Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes
         waited = len(self._values) - 1 - self.best_epoch
         if waited >= self._bench.config.training.patience:
             self.reason = f"no better epoch in {waited}"
-        if self.verdict.outcome is not None or self.reason:
-            self.model.stop_training = True
-        elif self._checkpoint is not None:
+        goes_on = not self.reason and self.verdict.outcome in (None, Outcome.INTERRUPTED)
+        if goes_on and self._checkpoint is not None:
             state, path = self._state(), self._checkpoint
             keep(lambda: save_checkpoint(state, path), path, self._channel)
+        if self.verdict.outcome is not None or self.reason:
+            self.model.stop_training = True
 
     def _state(self) -> Checkpoint:
         return Checkpoint(

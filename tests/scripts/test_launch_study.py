@@ -13,7 +13,9 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from search.driver.tracking.store import store_uri
 from search.results.audit import audit_study
+from search.results.serving import HOST, serve_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]
@@ -102,6 +104,27 @@ def test_the_same_study_completes_on_jax(
     audit = audit_study("tiny", folder=storage_folder)
     assert len(audit) == 1 + 2
     assert [text for trial in audit for text in trial.differences] == []
+
+
+def test_no_secret_of_address_or_environment_is_written_anywhere(
+    study: Path,
+    storage_folder: Path,
+    tmp_path: Path,
+    free_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-of-the-environment")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "canary-of-mlflow")
+    uri = f"http://me:canary-of-the-address@{HOST}:{free_port}"
+    with serve_store(store_uri(None, storage_folder), free_port, storage_folder / "artifacts"):
+        words = command(study, storage_folder, "--budget.trials", "1", "--tracking.uri", uri)
+        done = launch(words)
+    assert done.returncode == 0, done.stderr
+    assert "registered as tiny@champion" in done.stdout
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"mlflow.db", "optuna.db", "tiny.toml", "model.keras"} <= {path.name for path in files}
+    assert [path for path in files if b"canary" in path.read_bytes()] == []
+    assert "canary" not in done.stdout + done.stderr
 
 
 def test_ctrl_c_ends_at_the_next_epoch_and_the_same_command_goes_on(

@@ -214,6 +214,16 @@ def test_a_trial_killed_after_its_last_epoch_has_only_its_end_to_tell(bench: Wor
     assert ended.metrics == expected.metrics
 
 
+def test_an_interrupted_trial_trains_no_epoch_again(bench: Workbench) -> None:
+    stop = Verdict(outcome=Outcome.INTERRUPTED, reason="Ctrl-C")
+    ended = run_trial(bench, TrainTrial(number=3, seed=5), Line(Verdict(), stop), defaults())
+    assert (ended.outcome, ended.epochs) == (Outcome.INTERRUPTED, 2)
+    line = Line()
+    ended = run_trial(bench, TrainTrial(number=3, seed=5), line, defaults())
+    assert line.told[0].epochs == 2
+    assert (ended.outcome, ended.epochs) == (Outcome.COMPLETE, 4)
+
+
 def test_the_checkpoint_of_another_seed_is_not_taken(bench: Workbench) -> None:
     run_trial(bench, TrainTrial(number=3, seed=5), Line(), defaults())
     line = Line()
