@@ -111,6 +111,19 @@ def test_a_record_waits_for_room_and_stands_in_the_spool_once(disk: Disk) -> Non
     assert len(disk.said) == 2
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_what_was_delivered_to_a_full_disk_is_delivered_again(disk: Disk) -> None:
+    path = disk.folder / "har.jsonl"
+    with closing(Spool(path, 2**20)) as spool:
+        first = spool.append({"kind": "start", "number": 0})
+        spool.append({"kind": "start", "number": 1})
+        disk.fill()
+        spool.note_delivered(first)
+    with closing(Spool(path, 2**20)) as spool:
+        assert [record["number"] for record, _ in spool.left] == [0, 1]
+
+
 def test_another_error_is_nobody_s_wait(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         wait_for_room((tmp_path / "missing").read_text, place=tmp_path, say=print)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from search.disk import is_full
 from search.errors import TrackingError
 
 KINDS = frozenset(("status", "start", "built", "epoch", "end", "rows", "baseline", "study", "text"))
@@ -82,10 +83,15 @@ class Spool:
     def note_delivered(self, end: int) -> None:
         """Note that the store has taken every record up to an end in the file.
 
-        Not synced: a record that is delivered twice changes nothing.
+        Not synced, and left out while the disk is full: a record that is delivered twice changes
+        nothing.
         """
-        self._note.write_text(str(end))
         self._delivered = end
+        try:
+            self._note.write_text(str(end))
+        except OSError as exc:
+            if not is_full(exc):
+                raise
 
     def close(self) -> None:
         """Close the file, and remove it if all of it was delivered."""
