@@ -5,6 +5,7 @@ import socket
 from collections.abc import Generator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 
@@ -30,6 +31,19 @@ def store_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("template") / "mlflow.db"
     make_store(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips of four frequencies with random phase, 24 steps of 3 channels."""
+    rng = np.random.default_rng(0)
+    labels = np.tile(np.arange(4), 60)
+    time = np.arange(24)[None, :, None]
+    phase = rng.uniform(0, 2 * np.pi, (240, 1, 3))
+    clips = np.sin(time * (0.3 + 0.4 * labels[:, None, None]) + phase)
+    path = tmp_path_factory.mktemp("waves") / "waves.npz"
+    np.savez(path, x=clips.astype("float32"), y=labels, group=np.arange(240) // 8)
     return path
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from search.config import StudyConfig, make_config
 from search.driver.study import StudySummary, run_study
+from search.results.audit import audit_study
 
 
 def small_study(folder: Path, name: str = "small", **settings: object) -> StudyConfig:
@@ -22,6 +23,28 @@ def small_study(folder: Path, name: str = "small", **settings: object) -> StudyC
             **settings,
         }
     )
+
+
+def wave_study(path: Path, folder: Path, **settings: object) -> StudyConfig:
+    """A study of the ``waves``, of a minute or less."""
+    return make_config(
+        {
+            "name": "waves",
+            "data": {"source": "arrays", "path": path, "groups": "group"},
+            "objective": {"metric": "accuracy"},
+            "training": {"max_epochs": 3},
+            "budget": {"trials": 4},
+            "pruner": {"name": "none"},
+            "workers": {"count": 2},
+            "storage": {"folder": folder},
+            **settings,
+        }
+    )
+
+
+def differences(folder: Path) -> list[str]:
+    """What Optuna and MLflow do not agree on, in a study of the ``waves``."""
+    return [text for trial in audit_study("waves", folder=folder) for text in trial.differences]
 
 
 def run_small_study(folder: Path, store: Path, name: str, **settings: object) -> StudySummary:

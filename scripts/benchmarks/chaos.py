@@ -30,6 +30,7 @@ from search.driver.tracking.spool import spool_path
 from search.results.audit import audit_study
 
 LAUNCH = Path(__file__).parents[1] / "launch_study.py"
+STUDY = Path(__file__).parent / "small.toml"
 LEAVE_SECONDS = 5.0
 """How long workers may live without their driver."""
 ENDED = re.compile(r"^\S+ trial (\d+) \| (\w+)")
@@ -49,35 +50,6 @@ class Tally:
     seconds: float = 0.0
     left_behind: int = 0
     ends: Counter[int] = field(default_factory=Counter)
-
-
-def write_study(folder: Path, trials: int) -> Path:
-    """Write a study of small candidates on simulated machines."""
-    path = folder / "chaos.toml"
-    path.write_text(
-        f"""name = "chaos"
-space = "sensor"
-[data]
-source = "machine"
-machines = 10
-rows = 600
-[sequence_length]
-low = 8
-high = 24
-[training]
-max_epochs = 8
-refit = false
-[budget]
-trials = {trials}
-max_consecutive_failures = {trials}
-[workers]
-max_restarts = 20
-[storage]
-folder = "{folder / "store"}"
-""",
-        encoding="utf-8",
-    )
-    return path
 
 
 def run_chaos(command: Sequence[str], kills: Sequence[int], drivers: Sequence[int]) -> Tally:
@@ -207,12 +179,14 @@ def main() -> int:
     drivers = [random.randint(1, last) for _ in range(arguments.driver_kills)]  # noqa: S311
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         folder = Path(name)
-        study = write_study(folder, arguments.trials)
-        command = [sys.executable, str(LAUNCH), str(study)]
-        command += ["--workers.count", str(arguments.workers), "--seed", str(arguments.seed)]
+        trials = str(arguments.trials)
+        command = [sys.executable, str(LAUNCH), str(STUDY), "--seed", str(arguments.seed)]
+        command += ["--budget.trials", trials, "--budget.max_consecutive_failures", trials]
+        command += ["--workers.count", str(arguments.workers), "--workers.max_restarts", "20"]
+        command += ["--storage.folder", str(folder)]
         calm = run_chaos([*command, "--name", "calm"], [], [])
         tally = run_chaos([*command, "--name", "chaos"], kills, drivers)
-        wrong = inspect("chaos", folder / "store", arguments.trials)
+        wrong = inspect("chaos", folder, arguments.trials)
     wrong["trials that ended twice"] = sum(n > 1 for n in tally.ends.values())
     wrong["workers that outlived their driver by 5 s"] = tally.left_behind
     wrong["kills that cost more than one reported epoch"] = int(tally.most_epochs_again > 1)

@@ -26,23 +26,9 @@ from search.results.audit import audit_study
 from search.results.serving import HOST, choose_port, serve_store
 
 LAUNCH = Path(__file__).parents[1] / "launch_study.py"
+STUDY_FILE = Path(__file__).parent / "small.toml"
 LONGEST_SECONDS = 3600.0
 TICK_SECONDS = 0.2
-STUDY_FILE = """space = "sensor"
-name = "outage"
-[data]
-source = "machine"
-machines = 10
-rows = 600
-[sequence_length]
-low = 8
-high = 24
-[training]
-max_epochs = 8
-refit = false
-[pruner]
-name = "none"
-"""
 
 
 class Server:
@@ -77,11 +63,11 @@ class Server:
             self.start()
 
 
-def launch(study: Path, name: str, server: Server, trials: int) -> subprocess.Popen[bytes]:
+def launch(name: str, folder: Path, server: Server, trials: int) -> subprocess.Popen[bytes]:
     """Launch the study under a name."""
-    words = [sys.executable, str(LAUNCH), str(study), "--name", name]
-    words += ["--tracking.uri", server.uri, "--workers.count", "2"]
-    words += ["--budget.trials", str(trials), "--storage.folder", str(study.parent)]
+    words = [sys.executable, str(LAUNCH), str(STUDY_FILE), "--name", name]
+    words += ["--tracking.uri", server.uri, "--workers.count", "2", "--pruner.name", "none"]
+    words += ["--budget.trials", str(trials), "--storage.folder", str(folder)]
     return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -132,13 +118,11 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="outage-") as name:
         folder = Path(name)
-        study = folder / "outage.toml"
-        study.write_text(STUDY_FILE, encoding="utf-8")
         server = Server(folder)
         server.start()
         try:
-            launch(study, "calm", server, arguments.trials).wait()
-            driver = launch(study, "outage", server, arguments.trials)
+            launch("calm", folder, server, arguments.trials).wait()
+            driver = launch("outage", folder, server, arguments.trials)
             spool = spool_path(folder, "outage")
             wait_for_records(spool, 20_000)
             server.take_away(arguments.seconds, arguments.hang)

@@ -6,19 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tomli_w
 from fakes import QuietView
 from mlflow import MlflowClient
+from studies import differences, wave_study
 
-from search.config import StudyConfig, make_config
 from search.driver.loop import Ending
 from search.driver.provenance import dump_settings
 from search.driver.study import run_study
 from search.driver.tracking.store import KIND, TRIAL, search_runs, store_uri
 from search.messages import Outcome
-from search.results.audit import audit_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[3]
@@ -26,33 +24,12 @@ USER_SPACES = ROOT / "tests" / "search" / "worker"
 Curves = dict[int, list[tuple[int, float]]]
 
 
-@pytest.fixture(scope="module")
-def waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Clips of four frequencies with random phase, 24 steps of 3 channels."""
-    rng = np.random.default_rng(0)
-    labels = np.tile(np.arange(4), 60)
-    time = np.arange(24)[None, :, None]
-    phase = rng.uniform(0, 2 * np.pi, (240, 1, 3))
-    clips = np.sin(time * (0.3 + 0.4 * labels[:, None, None]) + phase)
-    path = tmp_path_factory.mktemp("waves") / "waves.npz"
-    np.savez(path, x=clips.astype("float32"), y=labels, group=np.arange(240) // 8)
-    return path
-
-
-def make_study(path: Path, folder: Path, **settings: object) -> StudyConfig:
-    return make_config(
-        {
-            "name": "waves",
-            "data": {"source": "arrays", "path": path, "groups": "group"},
-            "objective": {"metric": "accuracy"},
-            "training": {"max_epochs": 5, "refit": False},
-            "budget": {"trials": 2},
-            "pruner": {"name": "none"},
-            "workers": {"count": 1},
-            "storage": {"folder": folder},
-            **settings,
-        }
-    )
+SHORT = {
+    "training": {"max_epochs": 5, "refit": False},
+    "budget": {"trials": 2},
+    "workers": {"count": 1},
+}
+"""Two trials on one worker."""
 
 
 def read_curves(folder: Path, metric: str = "train_loss") -> Curves:
@@ -76,10 +53,6 @@ def assert_same(one: Curves, other: Curves) -> None:
         assert [step for step, _ in curve] == [step for step, _ in other[number]]
         values, others = ([value for _, value in c] for c in (curve, other[number]))
         assert values == pytest.approx(others, abs=1e-6)
-
-
-def differences(folder: Path) -> list[str]:
-    return [text for trial in audit_study("waves", folder=folder) for text in trial.differences]
 
 
 def find_workers(driver: int) -> list[int]:
@@ -114,7 +87,7 @@ def undisturbed(
 ) -> Curves:
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "mlflow.db").write_bytes(store_template.read_bytes())
-    run_study(make_study(waves, folder), QuietView())
+    run_study(wave_study(waves, folder, **SHORT), QuietView())
     return read_curves(folder)
 
 
@@ -123,7 +96,7 @@ def test_a_trial_whose_worker_was_killed_ends_with_the_same_curve(
     waves: Path, storage_folder: Path, undisturbed: Curves, epochs: int
 ) -> None:
     view = KillingView(1, epochs)
-    summary = run_study(make_study(waves, storage_folder), view)
+    summary = run_study(wave_study(waves, storage_folder, **SHORT), view)
     assert len(view.killed) == 1
     assert [row.outcome for row in summary.rows] == [Outcome.COMPLETE] * 2
     said = "\n".join(view.said)
@@ -151,7 +124,7 @@ run_study(load_config({study!r}), View())
 def test_a_study_whose_driver_was_killed_goes_on_where_it_stood(
     waves: Path, storage_folder: Path, undisturbed: Curves, tmp_path: Path
 ) -> None:
-    config = make_study(waves, storage_folder)
+    config = wave_study(waves, storage_folder, **SHORT)
     study = tmp_path / "waves.toml"
     study.write_text(tomli_w.dumps(dump_settings(config)))
     script = DRIVER.format(tests=str(ROOT / "tests"), study=str(study))
@@ -172,7 +145,7 @@ def test_candidates_that_need_too_much_memory_end_alone_and_become_rare(
 ) -> None:
     """About two fifths of the space do not fit into what a worker may take."""
     monkeypatch.syspath_prepend(USER_SPACES)
-    config = make_study(
+    config = wave_study(
         waves,
         storage_folder,
         space="user_spaces:build_hoard",

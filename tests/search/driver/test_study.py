@@ -7,9 +7,8 @@ import numpy as np
 import optuna
 import pytest
 from fakes import QuietView
-from studies import small_study
+from studies import differences, small_study, wave_study
 
-from search.config import StudyConfig, make_config
 from search.driver.loop import Ending
 from search.driver.mirror import MirroredStorage
 from search.driver.storage import open_storage, study_lock
@@ -23,41 +22,6 @@ USER_SPACES = Path(__file__).parents[1] / "worker"
 
 
 @pytest.fixture(scope="module")
-def waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Clips of four frequencies with random phase, 24 steps of 3 channels."""
-    rng = np.random.default_rng(0)
-    labels = np.tile(np.arange(4), 60)
-    time = np.arange(24)[None, :, None]
-    phase = rng.uniform(0, 2 * np.pi, (240, 1, 3))
-    clips = np.sin(time * (0.3 + 0.4 * labels[:, None, None]) + phase)
-    path = tmp_path_factory.mktemp("waves") / "waves.npz"
-    np.savez(path, x=clips.astype("float32"), y=labels, group=np.arange(240) // 8)
-    return path
-
-
-def make_study(path: Path, folder: Path, **settings: object) -> StudyConfig:
-    """A study of a minute or less."""
-    return make_config(
-        {
-            "name": "waves",
-            "data": {"source": "arrays", "path": path, "groups": "group"},
-            "objective": {"metric": "accuracy"},
-            "training": {"max_epochs": 3},
-            "budget": {"trials": 4},
-            "pruner": {"name": "none"},
-            "workers": {"count": 2},
-            "storage": {"folder": folder},
-            **settings,
-        }
-    )
-
-
-def differences(folder: Path) -> list[str]:
-    """What Optuna and MLflow do not agree on."""
-    return [text for trial in audit_study("waves", folder=folder) for text in trial.differences]
-
-
-@pytest.fixture(scope="module")
 def finished(
     waves: Path, store_template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[StudySummary, QuietView]:
@@ -65,7 +29,7 @@ def finished(
     folder = tmp_path_factory.mktemp("finished")
     (folder / "mlflow.db").write_bytes(store_template.read_bytes())
     view = QuietView()
-    return run_study(make_study(waves, folder), view), view
+    return run_study(wave_study(waves, folder), view), view
 
 
 def test_a_study_ends_with_scores_on_validation_and_one_on_test(
@@ -112,7 +76,7 @@ def test_a_finished_study_goes_on_with_a_larger_budget(
 ) -> None:
     summary, _ = finished
     folder = summary.config.storage.folder
-    config = make_study(summary.config.data.path, folder, budget={"trials": 6})
+    config = wave_study(summary.config.data.path, folder, budget={"trials": 6})
     more = run_study(config, QuietView())
     assert len(more.rows) == 6
     assert len({json.dumps(dict(row.parameters)) for row in more.rows}) == 6
@@ -130,7 +94,7 @@ def test_a_study_is_not_continued_with_other_settings(
     finished: tuple[StudySummary, QuietView], settings: dict[str, object], message: str
 ) -> None:
     summary, _ = finished
-    config = make_study(summary.config.data.path, summary.config.storage.folder, **settings)
+    config = wave_study(summary.config.data.path, summary.config.storage.folder, **settings)
     with pytest.raises(StudyError, match=message):
         run_study(config, QuietView())
 
@@ -161,7 +125,7 @@ def test_a_hypermodel_written_for_kerastuner_runs_unchanged(
     arguments: dict[str, object],
 ) -> None:
     monkeypatch.syspath_prepend(USER_SPACES)
-    config = make_study(
+    config = wave_study(
         waves, storage_folder, space=space, space_arguments=arguments, budget={"trials": 3}
     )
     summary = run_study(config, QuietView())
@@ -175,7 +139,7 @@ def test_kerastuners_own_hyperresnet_runs_unchanged(storage_folder: Path, tmp_pa
     images = rng.normal(size=(40, 32, 32, 3)) + labels[:, None, None, None]
     path = tmp_path / "images.npz"
     np.savez(path, x=images.astype("float32"), y=labels)
-    config = make_study(
+    config = wave_study(
         path,
         storage_folder,
         data={"source": "arrays", "path": path},
@@ -242,7 +206,7 @@ def test_a_mistake_is_told_before_the_first_trial_and_leaves_no_study(
     message: str,
 ) -> None:
     monkeypatch.syspath_prepend(USER_SPACES)
-    config = make_study(waves, storage_folder, **{"workers": {"count": 1}, **settings})
+    config = wave_study(waves, storage_folder, **{"workers": {"count": 1}, **settings})
     with pytest.raises(error, match=message):
         run_study(config, QuietView())
     storage = MirroredStorage(open_storage(storage_folder), place=storage_folder, say=print)
@@ -267,7 +231,7 @@ def test_inline_and_processes_find_the_same(
         folder.mkdir()
         (folder / "mlflow.db").write_bytes(store_template.read_bytes())
         workers = {"executor": executor, "count": 1}
-        config = make_study(waves, folder, workers=workers, budget={"trials": 2})
+        config = wave_study(waves, folder, workers=workers, budget={"trials": 2})
         found.append([(dict(r.parameters), r.value) for r in run_study(config, QuietView()).rows])
     assert [parameters for parameters, _ in found[0]] == [parameters for parameters, _ in found[1]]
     assert [value for _, value in found[0]] == pytest.approx([value for _, value in found[1]])
