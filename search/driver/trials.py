@@ -46,6 +46,9 @@ STATES: Mapping[Outcome, TrialState] = {
 UNUSABLE = frozenset(STATES) - {Outcome.COMPLETE, Outcome.PRUNED, Outcome.FAILED}
 """Candidates that are no use whatever they score. Optuna's samplers learn nothing from a trial that
 failed; from a pruned one that broke a constraint they learn where not to look."""
+DEFAULTS = 0
+"""The trial that has the default hyperparameters. What the search gained is measured against its
+value, so no pruner ends it."""
 RECORD = "record"
 """The trial attribute that holds everything Optuna has no field for, written twice a trial."""
 
@@ -170,7 +173,8 @@ class Trials:
             self._reported[number] = report.epoch + 1
         # A trial that begins again passes its old epochs; the last one is judged again, since
         # the driver may have died before it acted on it.
-        if report.epoch + 1 == self._reported[number] and trial.should_prune():
+        judged = number != DEFAULTS and report.epoch + 1 == self._reported[number]
+        if judged and trial.should_prune():
             frozen = self._study.get_trials(deepcopy=False)[number]
             return Verdict(outcome=Outcome.PRUNED, reason=prune_reason(self._study, frozen))
         return Verdict()

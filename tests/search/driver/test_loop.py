@@ -14,7 +14,15 @@ from search.driver.requests import Room, WorkerBug, list_space
 from search.driver.storage import open_storage
 from search.driver.trials import Trials
 from search.errors import ConfigError, StudyStopped
-from search.messages import Outcome, Scalar, SpaceListed, TrialEnded, WorkerDied, WorkerFailed
+from search.messages import (
+    EpochReport,
+    Outcome,
+    Scalar,
+    SpaceListed,
+    TrialEnded,
+    WorkerDied,
+    WorkerFailed,
+)
 
 Settings = dict[str, object]
 
@@ -73,6 +81,27 @@ def test_trial_0_has_the_default_hyperparameters(storage: optuna.storages.BaseSt
     launch = Launch(storage, rising_curve, budget={"trials": 3})
     launch.run()
     assert launch.trials.rows[0].parameters == {"units": 32, "rate": 1e-2, "depth": 2}
+
+
+@pytest.mark.parametrize("pruner", ["quarter", "median"])
+def test_trial_0_is_never_pruned(storage: optuna.storages.BaseStorage, pruner: str) -> None:
+    trials = Launch(storage, rising_curve, pruner={"name": pruner, "epoch": 2}).trials
+
+    def play(number: int, value: float) -> Outcome:
+        for epoch in range(4):
+            report = EpochReport(epoch=epoch, metrics={}, objective=value, best=value, seconds=0.01)
+            verdict = trials.report(number, report)
+            if verdict.outcome is not None:
+                break
+        outcome = verdict.outcome or Outcome.COMPLETE
+        trials.end(number, TrialEnded(outcome=outcome, value=value, epochs=epoch + 1))
+        return outcome
+
+    numbers = [trials.ask() for _ in range(8)]
+    good = [play(number, 0.5 + number / 100) for number in numbers[1:-1]]
+    assert good == [Outcome.COMPLETE] * 6
+    assert play(numbers[-1], 0.1) is Outcome.PRUNED
+    assert play(0, 0.1) is Outcome.COMPLETE
 
 
 def test_only_the_best_quarter_goes_on_after_the_early_epoch(
