@@ -316,6 +316,15 @@ class BudgetConfig(_Section):
     """Failed trials in a row after which the study stops."""
 
 
+class WinnerConfig(_Section):
+    """How the winner is chosen when the budget is spent: the best validation score of many trials is luck to a part."""
+
+    candidates: int = Field(3, ge=1)
+    """Best trials of the search that are trained again, beside the default hyperparameters."""
+    repeats: int = Field(3, ge=0)
+    """Trainings of each, with fresh seeds and, where the split draws its sides at random, a fresh validation side; the best mean wins. 0: the best trial of the search wins."""
+
+
 class WorkersConfig(_Section):
     """Who trains."""
 
@@ -379,6 +388,7 @@ class StudyConfig(_Section):
     sampler: SamplerConfig = SamplerConfig()
     pruner: PrunerConfig = PrunerConfig()
     budget: BudgetConfig = BudgetConfig()
+    winner: WinnerConfig = WinnerConfig()
     workers: WorkersConfig = WorkersConfig()
     tracking: TrackingConfig = TrackingConfig()
     storage: StorageConfig = StorageConfig()

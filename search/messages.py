@@ -152,6 +152,25 @@ class RefitTrial:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepeatTrial:
+    """Train a complete trial's candidate again as in the search, with a fresh seed.
+
+    Epochs are reported and ``TrialEnded`` follows, as for a trial; nothing is kept on disk.
+
+    Attributes:
+        number: The trial's number.
+        parameters: The hyperparameters that rebuild it, as the trial recorded them.
+        seed: The fresh seed.
+        data: Folder of the prepared data, whose validation side may be another than the study's.
+    """
+
+    number: int
+    parameters: Parameters
+    seed: int
+    data: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScoreTrial:
     """Score a trained candidate on the test targets.
 
@@ -171,7 +190,9 @@ class Stop:
     """Leave: no more work comes."""
 
 
-ToWorker: TypeAlias = ListSpace | TrainTrial | Answer | Verdict | RefitTrial | ScoreTrial | Stop
+ToWorker: TypeAlias = (
+    ListSpace | TrainTrial | Answer | Verdict | RepeatTrial | RefitTrial | ScoreTrial | Stop
+)
 
 
 # Worker to driver.

@@ -18,6 +18,7 @@ from search.messages import (
     Outcome,
     Question,
     RefitTrial,
+    RepeatTrial,
     Scalar,
     ScoreTrial,
     SpaceListed,
@@ -82,6 +83,9 @@ class ScriptedExecutor:
                 self._step(slot)
             case Answer() | Verdict():
                 self._step(slot)
+            case RepeatTrial():
+                self._workers[slot] = self._train(slot, message.number, message.parameters)
+                self._step(slot)
             case RefitTrial() if self.die_in_refit:
                 self.die_in_refit = False
                 self.die(slot)
@@ -143,6 +147,11 @@ class ScriptedExecutor:
             assert isinstance(answer, Answer)
             parameters[listed.name] = answer.value
         yield CandidateBuilt(parameters=parameters, parameter_count=100)
+        yield from self._train(slot, number, parameters)
+
+    def _train(
+        self, slot: int, number: int, parameters: Mapping[str, Scalar]
+    ) -> Iterator[FromWorker]:
         curve = self.curve(number, parameters)
         if curve is None:
             return
@@ -190,6 +199,7 @@ class MemoryTracker:
         self.built: dict[int, CandidateBuilt] = {}
         self.epochs: dict[int, list[EpochReport]] = {}
         self.ended: dict[int, TrialEnded] = {}
+        self.repeats: dict[tuple[int, int], list[EpochReport]] = {}
         self.baselines: dict[str, Mapping[str, float]] = {}
         self.study: dict[str, float] = {}
         self.tags: dict[str, str] = {}
@@ -209,6 +219,11 @@ class MemoryTracker:
 
     def end_trial(self, number: int, ended: TrialEnded) -> None:
         self.ended[number] = ended
+
+    def log_repeat(
+        self, number: int, repeat: int, ended: TrialEnded, curve: Sequence[EpochReport]
+    ) -> None:
+        self.repeats[number, repeat] = list(curve)
 
     def log_baseline(self, name: str, scores: Mapping[str, float]) -> None:
         self.baselines[name] = scores

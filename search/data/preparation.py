@@ -22,7 +22,13 @@ from search.data.machine import load_machine
 from search.data.recordings import Recordings, Report, Targets
 from search.data.scaling import Scaling, fit_scaling, fit_truths
 from search.data.sequences import SIDES, Array, SequenceCard, SequenceData
-from search.data.splits import Sides, check_sides, keep_normal, split_targets
+from search.data.splits import (
+    Sides,
+    check_sides,
+    keep_normal,
+    redraw_validation,
+    split_targets,
+)
 from search.data.table import load_table
 from search.data.targets import place_targets
 from search.data.video import load_video
@@ -30,7 +36,11 @@ from search.errors import ConfigError
 
 
 def prepare_data(
-    config: StudyConfig, folder: Path, report: Report = lambda what, done, total: None
+    config: StudyConfig,
+    folder: Path,
+    report: Report = lambda what, done, total: None,
+    *,
+    draw: tuple[int, Path] | None = None,
 ) -> tuple[SequenceData, Path]:
     """Load, split, audit and scale the data, once for all studies that have the same.
 
@@ -38,6 +48,8 @@ def prepare_data(
         config: The study.
         folder: Where prepared data are kept; made if it is missing.
         report: Hears how far a source has read.
+        draw: A seed to draw another validation side by, where the split draws one at random, and
+            the folder to keep that in; ``None`` for the study's own sides.
 
     Returns:
         The data, mapped into memory read-only, and the folder that workers load them from.
@@ -50,6 +62,8 @@ def prepare_data(
     _check_scaling(recordings, config)
     targets = place_targets(recordings, config.task, config.sequence_length)
     sides: Sides = split_targets(recordings, targets, config.split, config.seed)
+    if draw is not None:
+        sides = redraw_validation(recordings, targets, sides, config.split, draw[0])
     check_sides(recordings, targets, sides, config.task)
     # A recording's own scale moves no other: rows that it shares with another give it nothing away.
     scaled = sides["train"] if recordings.scaled_apart else None
@@ -59,7 +73,7 @@ def prepare_data(
         sides = keep_normal(recordings, targets, sides)
     check_sides(recordings, targets, sides, config.task)
     fingerprint = _fingerprint(recordings, targets, sides)
-    place = folder / fingerprint[:16]
+    place = (draw[1] if draw else folder) / fingerprint[:16]
     if not place.is_dir():
         frames = config.task.kind == "frames"
         scaling = fit_scaling(recordings, targets, scaled, frames=frames)

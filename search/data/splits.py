@@ -17,6 +17,8 @@ Sides: TypeAlias = Mapping[Side, Array]
 DRAWS = 50
 """Orders of the groups that are tried; the one whose sides are most like the whole is taken."""
 CLASSES_NAMED = 20
+DRAWN = ("groups", "stratified")
+"""Methods whose sides are drawn at random, and can be drawn anew."""
 
 
 def split_targets(
@@ -74,6 +76,42 @@ def _official_sides(recordings: Recordings, targets: Targets) -> Array:
     changes = np.diff(recordings.sides, prepend=recordings.sides[:1]) != 0
     crossing = any_within(changes, first + 1, targets.ends + targets.horizon + 1)
     return np.where(crossing, NOWHERE, sides)
+
+
+def redraw_validation(
+    recordings: Recordings, targets: Targets, sides: Sides, config: SplitConfig, seed: int
+) -> dict[Side, Array]:
+    """Draw another validation side from what is not the test side.
+
+    Hold-out scores of a few targets are luck to a part; Nagler et al., "Reshuffling Resampling
+    Splits Can Improve Generalization of Hyperparameter Optimization", 2024 (arXiv 2405.15393).
+
+    Args:
+        recordings: What the source read.
+        targets: The targets, in file order.
+        sides: The study's own sides.
+        config: The method and the shares.
+        seed: The seed of this draw.
+
+    Returns:
+        The sides, with the same test side; ``sides`` where the method draws nothing, or the
+        source names its validation side.
+
+    Raises:
+        DataError: If there are too few groups.
+    """
+    named = np.any(_official_sides(recordings, targets) == SIDES.index("validation"))
+    if config.method not in DRAWN or named:
+        return dict(sides)
+    pool = np.union1d(sides["train"], sides["validation"])
+    shares = {"validation": len(sides["validation"]) / len(pool)}
+    rng = np.random.default_rng(seed)
+    if config.method == "groups":
+        names = _by_groups(recordings, targets, pool, shares, rng)
+    else:
+        names = _by_class(targets.labels[pool], {"test": 0.0, **shares}, rng)
+    drawn: dict[Side, Array] = {side: pool[names == side] for side in SIDES}
+    return {**drawn, "test": sides["test"]}
 
 
 def keep_normal(recordings: Recordings, targets: Targets, sides: Sides) -> dict[Side, Array]:

@@ -2,12 +2,20 @@
 
 import time
 from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from search.driver.leaderboard import TrialRow, write_study
 from search.driver.progress import StudyStatus
-from search.driver.requests import TICK_SECONDS, Room, ask_worker, raise_failure
+from search.driver.requests import (
+    TICK_SECONDS,
+    Order,
+    Reply,
+    Room,
+    ask_workers,
+    raise_failure,
+)
 from search.driver.tracking.tracker import Tracker
 from search.driver.trials import Trials
 from search.errors import StudyStopped
@@ -108,11 +116,21 @@ class StudyLoop:
             return Ending.INTERRUPTED
         return Ending.OUT_OF_TIME if self._out_of_time() else Ending.FINISHED
 
-    def refit(self, row: TrialRow) -> str:
+    def ask(
+        self,
+        orders: Sequence[Order],
+        reply: type[Reply],
+        hear: Callable[[int, EpochReport | Reply], None] = lambda number, message: None,
+    ) -> list[Reply]:
+        """Have idle workers carry out orders, once the loop has run; see ``ask_workers``."""
+        return ask_workers(self._room, self._idle, orders, reply, hear)
+
+    def refit(self, row: TrialRow, epochs: int) -> str:
         """Have a worker train a complete trial's candidate on all but the test targets.
 
         Args:
             row: A complete trial.
+            epochs: How long.
 
         Returns:
             The path of the weights file; empty if the candidate failed this time.
@@ -121,12 +139,9 @@ class StudyLoop:
             WorkerBug: If the worker cannot.
         """
         order = RefitTrial(
-            number=row.number,
-            parameters=row.parameters,
-            seed=row.seed,
-            epochs=(row.best_epoch or 0) + 1,
+            number=row.number, parameters=row.parameters, seed=row.seed, epochs=epochs
         )
-        refitted = ask_worker(self._room, self._idle, order, TrialRefitted)
+        (refitted,) = self.ask([order], TrialRefitted)
         if not refitted.weights:
             self._room.view.say(f"The searched weights are kept: {refitted.reason}")
         return refitted.weights
@@ -145,7 +160,8 @@ class StudyLoop:
             WorkerBug: If the worker cannot.
         """
         order = ScoreTrial(parameters=row.parameters, seed=row.seed, weights=weights)
-        return ask_worker(self._room, self._idle, order, TrialScored)
+        (scored,) = self.ask([order], TrialScored)
+        return scored
 
     def status(self) -> StudyStatus:
         """Say where the study stands."""

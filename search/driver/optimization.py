@@ -58,6 +58,33 @@ def sampler_seed(study_seed: int, number: int) -> int:
     return _derive_seed(study_seed, number, purpose=1)
 
 
+def repeat_seed(study_seed: int, number: int, repeat: int) -> int:
+    """Derive the seed of a trial's training after the search, apart from all of the search.
+
+    Args:
+        study_seed: The study's seed.
+        number: The trial's number.
+        repeat: Which of its repeats, from 0.
+
+    Returns:
+        A number from 0 to 2**32 - 1.
+    """
+    return _derive_seed(study_seed, number, purpose=3 + repeat)
+
+
+def draw_seed(study_seed: int, repeat: int) -> int:
+    """Derive the seed of the validation side that one repeat of all trials is scored on.
+
+    Args:
+        study_seed: The study's seed.
+        repeat: Which repeat, from 0.
+
+    Returns:
+        A number from 0 to 2**32 - 1.
+    """
+    return _derive_seed(study_seed, repeat, purpose=2)
+
+
 def _derive_seed(study_seed: int, number: int, purpose: int) -> int:
     sequence = np.random.SeedSequence(study_seed, spawn_key=(number, purpose))
     return int(sequence.generate_state(1)[0])

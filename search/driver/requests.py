@@ -1,7 +1,11 @@
-"""What the driver asks of workers outside the loop: the space's listing, a refit, a test score."""
+"""What the driver asks of workers outside the loop: the space's listing, trainings again, a test score."""
 
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from search.config import StudyConfig
 from search.driver.executors.base import Executor
@@ -10,11 +14,15 @@ from search.driver.progress import View
 from search.errors import ConfigError
 from search.messages import (
     DiskNews,
+    EpochReport,
     FromWorker,
     ListSpace,
     RefitTrial,
+    RepeatTrial,
     ScoreTrial,
     SpaceListed,
+    TrialEnded,
+    Verdict,
     WorkerDied,
     WorkerFailed,
     WorkerReady,
@@ -22,6 +30,7 @@ from search.messages import (
 
 TICK_SECONDS = 0.5
 """How often the driver looks at the clock and at Ctrl-C while no message comes."""
+Order: TypeAlias = RepeatTrial | RefitTrial | ScoreTrial
 Reply = TypeVar("Reply")
 
 
@@ -106,45 +115,111 @@ def raise_failure(message: FromWorker) -> None:
             raise WorkerBug(f"A worker said what nobody asked for: {message!r}.")
 
 
-def ask_worker(
-    room: Room, idle: set[int], order: RefitTrial | ScoreTrial, reply: type[Reply]
-) -> Reply:
-    """Give one order to an idle worker and wait for its reply.
+def ask_workers(
+    room: Room,
+    idle: set[int],
+    orders: Sequence[Order],
+    reply: type[Reply],
+    hear: Callable[[int, EpochReport | Reply], None] = lambda number, message: None,
+) -> list[Reply]:
+    """Give each order to an idle worker and wait for the replies.
 
     Args:
         room: Executor started, no trial running.
         idle: The slots whose workers wait; kept up to date.
-        order: What to do.
-        reply: The kind of message that says it is done.
+        orders: What to do.
+        reply: The kind of message that says that an order is done.
+        hear: Told of every epoch and every reply, with the place of its order.
 
     Returns:
-        That message.
+        The replies, in the order of the orders.
 
     Raises:
         KeyboardInterrupt: If the person asked to stop meanwhile.
-        WorkerBug: If the worker cannot.
+        WorkerBug: If a worker cannot.
     """
-    said: list[Reply] = []
-    asked, deaths = -1, 0
-    while not said:
+    asking = _Asking(room, idle, orders, reply, hear)
+    while len(asking.said) < len(orders):
         if room.interrupt.requested:
             raise KeyboardInterrupt
-        if idle and asked < 0:
-            asked = idle.pop()
-            room.executor.send(asked, order)
+        asking.dispatch()
         for slot, message in room.executor.receive(TICK_SECONDS):
-            match message:
-                case WorkerReady():
-                    idle.add(slot)
-                case DiskNews():
-                    room.view.say(message.text)
-                case WorkerDied() if deaths < room.config.workers.max_restarts:
-                    deaths += 1
-                    idle.discard(slot)
-                    asked = -1 if slot == asked else asked
-                case _ if isinstance(message, reply):
-                    idle.add(slot)
-                    said.append(message)
-                case _:
-                    raise_failure(message)
-    return said[0]
+            asking.handle(slot, message)
+        asking.end_silent()
+    return [asking.said[number] for number in range(len(orders))]
+
+
+class _Asking(Generic[Reply]):
+    """Who was asked what, and what was said; see ``ask_workers``."""
+
+    def __init__(
+        self,
+        room: Room,
+        idle: set[int],
+        orders: Sequence[Order],
+        reply: type[Reply],
+        hear: Callable[[int, EpochReport | Reply], None],
+    ) -> None:
+        self.said: dict[int, Reply] = {}
+        self._room = room
+        self._idle = idle
+        self._orders = orders
+        self._reply = reply
+        self._hear = hear
+        self._waiting = deque(range(len(orders)))
+        self._asked: dict[int, int] = {}
+        self._heard: dict[int, float] = {}
+        self._deaths = Counter[int]()
+
+    def dispatch(self) -> None:
+        """Give orders to workers that wait."""
+        while self._idle and self._waiting:
+            slot = min(self._idle)
+            self._idle.remove(slot)
+            self._asked[slot], self._heard[slot] = self._waiting.popleft(), time.monotonic()
+            self._room.executor.send(slot, self._orders[self._asked[slot]])
+
+    def handle(self, slot: int, message: FromWorker) -> None:
+        """Take in what a worker said.
+
+        Raises:
+            ConfigError: If the person who runs the study can mend it.
+            WorkerBug: If the worker cannot go on.
+        """
+        self._heard[slot] = time.monotonic()
+        number = self._asked.get(slot, -1)
+        match message:
+            case WorkerReady():
+                self._idle.add(slot)
+            case DiskNews():
+                self._room.view.say(message.text)
+            case EpochReport() if slot in self._asked:
+                self._hear(number, message)
+                self._room.executor.send(slot, Verdict())
+            case WorkerDied() if self._deaths[number] < self._room.config.workers.max_restarts:
+                self._deaths[number] += 1
+                self._idle.discard(slot)
+                if slot in self._asked:
+                    self._waiting.appendleft(self._asked.pop(slot))
+            case _ if slot in self._asked and isinstance(message, self._reply):
+                self.said[self._asked.pop(slot)] = message
+                self._free(slot, message)
+                self._hear(number, message)
+            case _:
+                raise_failure(message)
+
+    def end_silent(self) -> None:
+        """End workers that hang; the executor then says that they died."""
+        for slot in self._asked:
+            silent = time.monotonic() - self._heard[slot]
+            if silent >= self._room.config.workers.max_silent_seconds:
+                self._heard[slot] = math.inf
+                self._room.executor.kill(slot)
+
+    def _free(self, slot: int, message: object) -> None:
+        """Let a worker wait for its next order, or replace it where it has grown too large."""
+        limit = self._room.config.workers.recycle_mb
+        if isinstance(message, TrialEnded) and message.memory_mb > limit:
+            self._room.executor.replace(slot)
+        else:
+            self._idle.add(slot)

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import optuna
 import pandas as pd
@@ -28,6 +29,7 @@ from search.driver.loop import Ending, StudyLoop
 from search.driver.mirror import MirroredStorage
 from search.driver.progress import View, make_view
 from search.driver.provenance import describe_study, dump_settings, flatten_settings
+from search.driver.repeats import find_winner
 from search.driver.requests import Room, list_space
 from search.driver.storage import open_storage, study_lock
 from search.driver.tracking.spool import spool_path
@@ -48,6 +50,9 @@ class StudySummary:
         direction: "maximize" or "minimize".
         rows: Every trial.
         leaders: The complete trials, best first.
+        winner: The trial that is exported; ``None`` if none is complete, or the best ones were not
+            compared yet.
+        decision: How it was chosen, as ``Decision``; empty where the search alone chose.
         baselines: The naive baselines' metrics on validation.
         test: The best trial's metrics on the test targets; empty if they were not looked at for
             it.
@@ -60,6 +65,8 @@ class StudySummary:
     direction: str
     rows: Sequence[TrialRow]
     leaders: Sequence[TrialRow]
+    winner: TrialRow | None
+    decision: Mapping[str, Any]
     baselines: Mapping[str, Mapping[str, float]]
     test: Mapping[str, float]
     test_baselines: Mapping[str, Mapping[str, float]]
@@ -136,6 +143,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
             loop = StudyLoop(room, trials, tracker, ready=set(ready), baseline=naive)
             endings.append(loop.run())
             if Ending.FINISHED in endings:
+                find_winner(trials, tracker, loop, task, data, view)
                 view.say("Looking at the test set, once.")
                 # an anomaly's threshold rests on validation targets, which nothing may have learned
                 refit = config.training.refit and task.kind != "anomaly"
@@ -161,6 +169,8 @@ def summarize(config: StudyConfig, trials: Trials, ending: Ending) -> StudySumma
         direction=trials.direction,
         rows=list(trials.rows.values()),
         leaders=trials.leaders,
+        winner=trials.winner,
+        decision=trials.decision,
         baselines=trials.notes.get("baselines", {}),
         test=test.get("scores", {}),
         test_baselines=test.get("baselines", {}),
@@ -283,17 +293,19 @@ def _look_at_test(
     data: SequenceData,
     refit: bool,
 ) -> None:
-    """Score the best trial, and baselines fitted on what it saw, on the test targets."""
-    if not trials.leaders or trials.look:
+    """Score the winner, and baselines fitted on what it saw, on the test targets."""
+    best, before = trials.winner, trials.notes.get("test", {})
+    if best is None or trials.look:
         return
-    best, before = trials.leaders[0], trials.notes.get("test", {})
-    refitted = loop.refit(best) if refit else ""
+    epochs = trials.decision.get("epochs", (best.best_epoch or 0) + 1)
+    refitted = loop.refit(best, epochs) if refit else ""
     learned = data.with_more_training() if refitted else data
     scored = loop.score(best, refitted or best.weights)
     test = {
         "trial": best.number,
         "looks": before.get("looks", 0) + 1,
         "refit": bool(refitted),
+        "epochs": epochs if refitted else (best.best_epoch or 0) + 1,
         "weights": refitted or best.weights,
         "scores": dict(scored.metrics),
         "tables": dict(scored.tables),
@@ -305,7 +317,7 @@ def _look_at_test(
     tracker.log_study(
         metrics={f"test_{name}": value for name, value in test["scores"].items()},
         tags={
-            "best_trial": str(best.number),
+            "winner": str(best.number),
             "test_looks": str(test["looks"]),
             "refit": str(test["refit"]).lower(),
         },

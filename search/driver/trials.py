@@ -64,12 +64,13 @@ class Trials:
     Attributes:
         rows: Every trial by its number.
         direction: "maximize" or "minimize".
+        config: The study.
         notes: What is noted of the study itself.
     """
 
     def __init__(self, *, storage: BaseStorage, config: StudyConfig, direction: Direction) -> None:
         self.direction = direction
-        self._config = config
+        self.config = config
         self._study = optuna.create_study(
             storage=storage,
             study_name=config.name,
@@ -102,9 +103,39 @@ class Trials:
     def look(self) -> dict[str, Any]:
         """What the one look at the test targets found for the best trial; empty before it."""
         found: dict[str, Any] = self.notes.get("test", {})
-        if self.leaders and found.get("trial") == self.leaders[0].number:
+        if self.winner and found.get("trial") == self.winner.number:
             return found
         return {}
+
+    @property
+    def finalists(self) -> list[TrialRow]:
+        """The trials that are trained again at the end: the best distinct ones and trial 0."""
+        leaders = self.leaders
+        distinct = [
+            row
+            for place, row in enumerate(leaders)
+            if all(row.parameters != better.parameters for better in leaders[:place])
+        ]
+        chosen = distinct[: self.config.winner.candidates]
+        return chosen + [row for row in distinct if row.number == DEFAULTS and row not in chosen]
+
+    @property
+    def winner(self) -> TrialRow | None:
+        """The trial that is exported; ``None`` while there is none, or the best are to be compared."""
+        if self.config.winner.repeats == 0:
+            return next(iter(self.leaders), None)
+        decided = self.notes.get("winner", {})
+        numbers = [row.number for row in self.finalists]
+        asked = {"repeats": self.config.winner.repeats, "finalists": numbers}
+        if not numbers or {name: decided.get(name) for name in asked} != asked:
+            return None
+        return self.rows[decided["trial"]]
+
+    @property
+    def decision(self) -> dict[str, Any]:
+        """How the winner was chosen among the best, as ``Decision``; empty where none was."""
+        decided: dict[str, Any] = self.notes.get("winner", {})
+        return decided if self.winner and self.config.winner.repeats else {}
 
     @property
     def leaders(self) -> list[TrialRow]:
@@ -118,7 +149,7 @@ class Trials:
 
     def ask(self) -> int:
         """Open the next trial and return its number."""
-        trial = ask_trial(self._study, self._config.sampler, self._config.seed)
+        trial = ask_trial(self._study, self.config.sampler, self.config.seed)
         self._open[trial.number] = trial
         self._reported[trial.number] = 0
         self.rows[trial.number] = TrialRow(number=trial.number, seed=self.seed(trial.number))
@@ -132,7 +163,7 @@ class Trials:
         orphans = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         for number in (orphan.number for orphan in orphans):
             self._open[number] = continue_trial(
-                self._study, number, self._config.sampler, self._config.seed
+                self._study, number, self.config.sampler, self.config.seed
             )
             self.rows[number] = TrialRow(number=number, seed=self.seed(number))
         return [orphan.number for orphan in orphans]
@@ -143,7 +174,7 @@ class Trials:
 
     def seed(self, number: int) -> int:
         """Derive a trial's seed from the study's."""
-        return trial_seed(self._config.seed, number)
+        return trial_seed(self.config.seed, number)
 
     def answer(self, number: int, question: Question) -> Scalar:
         """Answer what a trial's space asks for; the same question gets the same answer."""
@@ -202,15 +233,17 @@ class Trials:
                 trial.set_constraint("usable", 1.0)
             self._study.tell(number, value, state=state)
             # Only now: had the driver died before, the trial would have gone on from here.
-            checkpoint = checkpoint_path(weights_folder(self._config), number)
+            checkpoint = checkpoint_path(weights_folder(self.config), number)
             for path in checkpoint.parent.glob(f"*{checkpoint.name}*"):
                 path.unlink()
         return row
 
     def keep_models(self, count: int) -> None:
-        """Remove the weights of all but the best complete trials."""
+        """Remove the weights of all but the best complete trials and those that may yet win."""
+        kept = {row.number for row in (*self.leaders[:count], *self.finalists)}
+        kept.add(self.notes.get("winner", {}).get("trial", DEFAULTS))
         for row in self.leaders[count:]:
-            if row.weights:
+            if row.weights and row.number not in kept:
                 Path(row.weights).unlink(missing_ok=True)
                 self._update(row.number, weights="")
 

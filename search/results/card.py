@@ -121,8 +121,8 @@ def write_card(winner: Winner, built: Built, checked: Checked, sizes: Mapping[st
     name, row = winner.config.name, winner.row
     parts = [
         f"# {name}",
-        f"The best of {winner.trials} trials of study `{name}`: trial {row.number}, epoch "
-        f"{(row.best_epoch or 0) + 1}, {row.parameter_count:,} weights, search space "
+        f"The winner of {winner.trials} trials of study `{name}`: trial {row.number}, "
+        f"{winner.epochs} epochs, {row.parameter_count:,} weights, search space "
         f"`{winner.config.space}`. Task: {winner.config.task.kind}.",
         "## Use",
         _fence(_write_use(winner, built, checked)),
@@ -131,6 +131,7 @@ def write_card(winner: Winner, built: Built, checked: Checked, sizes: Mapping[st
         f"\n\n{_fence(REGISTRY.format(model=name))}",
         "## Scores",
         _write_scores(winner),
+        *([winner.decision["sentence"]] if winner.decision else []),
         _write_looks(winner),
         "## Data",
         _write_data(winner),

@@ -152,7 +152,7 @@ class Registry:
         model.save(package / "MLmodel")
         self.client.log_model_artifacts(logged.model_id, str(package))
         self.client.finalize_logged_model(logged.model_id, "READY")
-        output = LoggedModelOutput(logged.model_id, step=winner.row.best_epoch or 0)
+        output = LoggedModelOutput(logged.model_id, step=winner.epochs - 1)
         self.client.log_outputs(run_id, [output])
         return logged
 

@@ -1,7 +1,7 @@
 """What a launch tells a person at its end: leaderboard, baselines, the one look at the test set."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 from rich.table import Table
@@ -25,8 +25,13 @@ def show_summary(summary: StudySummary, console: Console) -> None:
     console.print(f"\nStudy {summary.config.name}: {counts or 'no trials'}.", highlight=False)
     if summary.leaders:
         console.print(draw_leaderboard(summary))
-        console.print(f"Best: {write_parameters(summary.leaders[0].parameters)}", highlight=False)
-    for what in (_draw_lengths(summary), *_draw_tables(summary), _draw_test(summary)):
+        best = summary.winner or summary.leaders[0]
+        console.print(f"Best: {write_parameters(best.parameters)}", highlight=False)
+    parts = (
+        *(_draw_lengths(summary), _draw_finalists(summary)),
+        *(*_draw_tables(summary), _draw_test(summary)),
+    )
+    for what in parts:
         if what is not None:
             console.print()
             console.print(what)
@@ -48,7 +53,7 @@ def draw_leaderboard(summary: StudySummary) -> Table:
         table.add_column(head, justify="right")
     table.add_column("time", justify="right")
     for row in summary.leaders[:LEADERS]:
-        looked = summary.test and row is summary.leaders[0]
+        looked = summary.test and row == summary.winner
         table.add_row(
             f"{row.number} (default)" if row.number == 0 else str(row.number),
             f"{row.value:.4f}",
@@ -79,9 +84,37 @@ def _draw_lengths(summary: StudySummary) -> Table | None:
     return table
 
 
+def _draw_finalists(summary: StudySummary) -> Table | None:
+    """Draw what the finalists scored when they were trained again, or nothing where none was."""
+    decision = summary.decision
+    if not decision:
+        return None
+    metric = summary.config.objective.metric
+    table = Table(box=None, pad_edge=False, highlight=False, caption=decision["sentence"])
+    table.caption_style, table.caption_justify = "default", "left"
+    table.add_column("trained again, fresh seeds")
+    for head in (f"{metric} in the search", f"{metric} (mean)", "95 % interval"):
+        table.add_column(head, justify="right")
+    rows = {row.number: row for row in summary.leaders}
+    for number in decision["finalists"]:
+        mean = decision["means"].get(str(number))
+        won = ", wins" if number == decision["trial"] else ""
+        table.add_row(
+            f"trial {number}{won}",
+            f"{rows[number].value:.4f}",
+            "failed" if mean is None else f"{mean['value']:.4f}",
+            "" if mean is None else _write_interval(mean),
+        )
+    return table
+
+
+def _write_interval(mean: Mapping[str, float]) -> str:
+    return f"{mean['low']:.4f} to {mean['high']:.4f}" if math.isfinite(mean["low"]) else ""
+
+
 def _draw_test(summary: StudySummary) -> Table | None:
     """Draw every metric of the one look at the test set, or nothing where there was none."""
-    if not summary.test:
+    if not summary.test or summary.winner is None:
         return None
     metric = summary.config.objective.metric
     names = [metric, *(name for name in summary.test if name != metric)]
@@ -89,7 +122,7 @@ def _draw_test(summary: StudySummary) -> Table | None:
     table.add_column("on the untouched test set")
     for name in names:
         table.add_column(name, justify="right")
-    lines = {f"trial {summary.leaders[0].number}": summary.test}
+    lines = {f"trial {summary.winner.number}": summary.test}
     lines |= {f"naive: {name}": scores for name, scores in summary.test_baselines.items()}
     for who, scores in lines.items():
         table.add_row(who, *(_write_score(scores.get(name, math.nan)) for name in names))

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 
@@ -19,12 +20,15 @@ Scores = Mapping[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Winner:
-    """A study's best complete trial, and all that is known of it.
+    """The trial that a study chose, and all that is known of it.
 
     Attributes:
         config: The study.
         row: The trial; with the weights of its refit where it was trained again.
         refit: Whether the weights were trained on validation targets too.
+        epochs: How long they were trained.
+        decision: How it was chosen among the best, as ``search.driver.decision.Decision``; empty
+            where the search alone chose.
         trials: Trials that the study holds, of any outcome.
         data: Folder of the prepared data.
         card: What is known of the data.
@@ -38,6 +42,8 @@ class Winner:
     config: StudyConfig
     row: TrialRow
     refit: bool
+    epochs: int
+    decision: Mapping[str, Any]
     trials: int
     data: Path
     card: SequenceCard
@@ -49,7 +55,7 @@ class Winner:
 
 
 def load_winner(name: str, folder: Path) -> Winner:
-    """Find the best trial of a study.
+    """Find the trial that a study chose: by comparing the best again, or else the best.
 
     Args:
         name: The study's name.
@@ -73,13 +79,17 @@ def load_winner(name: str, folder: Path) -> Winner:
     notes = study.user_attrs
     data, card = _find_data(folder / "data" / notes["fingerprint"][:16], notes["fingerprint"])
     test = notes.get("test", {})
-    looked = test.get("trial") == leaders[0].number
+    decision = notes.get("winner", {})
+    best = next((row for row in leaders if row.number == decision.get("trial")), leaders[0])
+    looked = test.get("trial") == best.number
     refit = looked and test["refit"]
-    row = replace(leaders[0], weights=test["weights"]) if refit else leaders[0]
+    row = replace(best, weights=test["weights"]) if refit else best
     return Winner(
         config=make_config(notes["config"]),
         row=row,
         refit=refit,
+        epochs=test["epochs"] if looked else (best.best_epoch or 0) + 1,
+        decision=decision,
         trials=len(trials),
         data=data,
         card=card,

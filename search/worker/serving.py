@@ -14,6 +14,7 @@ from search.messages import (
     ListSpace,
     Question,
     RefitTrial,
+    RepeatTrial,
     Scalar,
     ScoreTrial,
     SpaceListed,
@@ -25,7 +26,8 @@ from search.messages import (
     WorkerSetup,
 )
 from search.worker.hyperparameters import AskingHyperParameters, replay
-from search.worker.training import Channel, refit_trial, run_trial
+from search.worker.retraining import refit_trial, repeat_trial
+from search.worker.training import Channel, run_trial
 from search.worker.weights import load_weights
 from search.worker.workbench import Workbench
 from spaces import SPACES
@@ -63,6 +65,8 @@ def _carry_out(order: object, bench: Workbench, channel: Channel) -> None:
         case TrainTrial():
             hp = AskingHyperParameters(ask=_asker(channel))
             channel.send(run_trial(bench, order, channel, hp))
+        case RepeatTrial():
+            channel.send(repeat_trial(bench, order, channel, replay(order.parameters)))
         case RefitTrial():
             channel.send(refit_trial(bench, order, channel, replay(order.parameters)))
         case ScoreTrial():

@@ -28,10 +28,8 @@ from search.messages import (
     DiskNews,
     EpochReport,
     Outcome,
-    RefitTrial,
     TrainTrial,
     TrialEnded,
-    TrialRefitted,
     Verdict,
     checkpoint_path,
 )
@@ -54,7 +52,6 @@ OUTCOMES: Mapping[type[CandidateError], Outcome] = {
     DivergedTraining: Outcome.DIVERGED,
     OutOfMemory: Outcome.OUT_OF_MEMORY,
 }
-REFIT_SIDES: tuple[Side, ...] = ("train", "validation")
 
 
 class Channel(Protocol):
@@ -89,7 +86,7 @@ def run_trial(
     Returns:
         How the trial ended; a candidate's own error is an outcome, not an exception.
     """
-    curve = _Curve(bench, channel)
+    curve = Curve(bench, channel)
     try:
         candidate = bench.build(hp, order.seed)
         targets_hash = bench.data.targets_hash("validation")
@@ -107,13 +104,13 @@ def run_trial(
         )
         curve.candidate = candidate
         with candidate_errors():
-            plan = _Plan(
+            plan = Plan(
                 seed=order.seed,
                 epochs=bench.config.training.max_epochs,
                 begin=curve.epochs,
                 callbacks=[curve],
             )
-            _fit(bench, candidate, hp, plan)
+            fit_candidate(bench, candidate, hp, plan)
     except CandidateError as exc:
         return curve.ended(hp, OUTCOMES[type(exc)], str(exc), trace=traceback.format_exc())
     if not curve.best_weights:
@@ -144,36 +141,7 @@ def keep(write: Callable[[], None], path: Path, channel: Channel) -> None:
     wait_for_room(write, place=path, say=lambda text: channel.send(DiskNews(text=text)))
 
 
-def refit_trial(
-    bench: Workbench, order: RefitTrial, channel: Channel, hp: AskingHyperParameters
-) -> TrialRefitted:
-    """Train a complete trial's candidate on training and validation targets together.
-
-    Nothing is left to choose the epoch by, so it trains as long as its best epoch took.
-
-    Args:
-        bench: The worker's data and task.
-        order: The trial.
-        channel: Where the driver is told that the disk is full.
-        hp: Replays what the trial recorded.
-
-    Returns:
-        The weights file, or why the candidate failed this time.
-    """
-    try:
-        candidate = bench.build(hp, order.seed, REFIT_SIDES)
-        with candidate_errors():
-            plan = _Plan(seed=order.seed, epochs=order.epochs, sides=REFIT_SIDES)
-            _fit(bench, candidate, hp, plan)
-        bench.score(candidate, "train")  # refuses predictions that are no numbers
-    except CandidateError as exc:
-        return TrialRefitted(reason=str(exc))
-    path = bench.weights / f"refit_{order.number:05d}.npz"
-    keep(lambda: save_weights(candidate.model, path), path, channel)
-    return TrialRefitted(weights=str(path))
-
-
-class _Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
+class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
     """Scores and reports every epoch, keeps the best one, and stops ``fit`` when told to."""
 
     def __init__(self, bench: Workbench, channel: Channel) -> None:
@@ -306,7 +274,7 @@ class _Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Plan:
+class Plan:
     """How long and with what a candidate is trained: from epoch ``begin`` up to ``epochs``."""
 
     seed: int
@@ -316,7 +284,9 @@ class _Plan:
     callbacks: Sequence[keras.callbacks.Callback] = ()
 
 
-def _fit(bench: Workbench, candidate: Candidate, hp: AskingHyperParameters, plan: _Plan) -> None:
+def fit_candidate(
+    bench: Workbench, candidate: Candidate, hp: AskingHyperParameters, plan: Plan
+) -> None:
     """Train, by the hypermodel's own ``fit`` where it has one."""
     data, model = bench.data, candidate.model
     ends = np.concatenate([data.ends[side] for side in plan.sides])

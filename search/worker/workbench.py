@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -53,11 +54,23 @@ class Workbench:
     """The data and task of a study, in one worker."""
 
     def __init__(self, setup: WorkerSetup) -> None:
+        self._setup = setup
         self.config = setup.config
         self.weights = setup.weights
         self.data = SequenceData.load(setup.data)
         self.task: Task = make_task(setup.config)
         self.direction = objective_direction(self.task, setup.config.objective)
+
+    def on(self, data: Path) -> "Workbench":
+        """Make the same for other prepared data.
+
+        Args:
+            data: Their folder.
+
+        Returns:
+            A workbench of its own.
+        """
+        return Workbench(replace(self._setup, data=data))
 
     def count_targets(self, sides: Sequence[Side]) -> int:
         """Count the targets of some sides."""

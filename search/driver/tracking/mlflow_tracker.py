@@ -1,7 +1,7 @@
 """A study and its trials become MLflow runs: a parent, and a nested run for each trial."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from search.driver.tracking.spool import Record, Spool, spool_path
 from search.driver.tracking.store import (
     BASELINE,
     KIND,
+    REPEAT,
     STUDY,
     TRIAL,
     hide_credentials,
@@ -43,6 +44,7 @@ ENDED = frozenset(Outcome) - {Outcome.INTERRUPTED}
 _NOTE = "mlflow.note.content"
 _REFUSALS = (400, 404, 409)
 _NAMED_LOSSES = 5
+_LARGEST_BATCH = 1000
 _MIB = 2**20
 
 
@@ -171,6 +173,13 @@ class MlflowTracker:
         if known:
             self._send("rows", rows=known)
 
+    def log_repeat(
+        self, number: int, repeat: int, ended: TrialEnded, curve: Sequence[EpochReport]
+    ) -> None:
+        """Record one training of a complete trial's candidate after the search, in its own run."""
+        reports = [asdict(report) for report in curve]
+        self._send("repeat", number=number, repeat=repeat, ended=asdict(ended), curve=reports)
+
     def log_baseline(self, name: str, scores: Mapping[str, float]) -> None:
         """Record what a naive predictor scores on the same targets, in a run of its own."""
         self._send("baseline", name=name, scores=dict(scores))
@@ -282,6 +291,22 @@ class MlflowTracker:
             kept = {name: row[name] for name in row.keys() & TrialEnded.__dataclass_fields__.keys()}
             self._end_run(run.info.run_id, TrialEnded(**kept), record["time_ms"])
 
+    def _deliver_repeat(self, record: Record) -> None:
+        number, repeat, time_ms = record["number"], record["repeat"], record["time_ms"]
+        tags = {KIND: "repeat", TRIAL: f"{number:03d}", REPEAT: str(repeat)}
+        run = self._open_run(tags, f"trial {number:03d} again, seed {repeat + 1}", time_ms)
+        if run.info.status == "RUNNING":
+            points = [
+                point
+                for report in record["curve"]
+                for point in as_metrics(
+                    {**report["metrics"], "objective": report["best"]}, time_ms, report["epoch"]
+                )
+            ]
+            for first in range(0, len(points), _LARGEST_BATCH):
+                self._client.log_batch(run.info.run_id, points[first : first + _LARGEST_BATCH])
+            self._end_run(run.info.run_id, TrialEnded(**record["ended"]), time_ms)
+
     def _deliver_baseline(self, record: Record) -> None:
         tags = {KIND: "baseline", BASELINE: record["name"]}
         run = self._open_run(tags, record["name"], record["time_ms"])
@@ -359,7 +384,7 @@ def _name(record: Record) -> str:
     match record["kind"]:
         case "epoch":
             return f"epoch {record['report']['epoch']} {trial}"
-        case "start" | "end" as kind:
+        case "start" | "end" | "repeat" as kind:
             return f"{kind} {trial}"
         case "built":
             return f"parameters {trial}"

@@ -9,7 +9,9 @@ from typing import Any, TypeAlias
 from search.disk import is_full
 from search.errors import TrackingError
 
-KINDS = frozenset(("status", "start", "built", "epoch", "end", "rows", "baseline", "study", "text"))
+KINDS = frozenset(
+    ("status", "start", "built", "epoch", "end", "rows", "repeat", "baseline", "study", "text")
+)
 """What a record can be of."""
 Record: TypeAlias = Mapping[str, Any]
 """One thing that happened: its ``kind``, and what is known of it. JSON."""

@@ -21,6 +21,7 @@ KIND = "lookback.kind"
 STUDY = "lookback.study"
 TRIAL = "lookback.trial"
 BASELINE = "lookback.baseline"
+REPEAT = "lookback.repeat"
 DIRECTION = "lookback.direction"
 
 

@@ -1,6 +1,6 @@
 """What the driver says of a study while it runs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from search.driver.leaderboard import TrialRow
@@ -27,6 +27,11 @@ class Tracker(Protocol):
 
     def reconcile(self, rows: Iterable[TrialRow]) -> None:
         """Repair the record of trials whose end a driver that died could not record."""
+
+    def log_repeat(
+        self, number: int, repeat: int, ended: TrialEnded, curve: Sequence[EpochReport]
+    ) -> None:
+        """Record one training of a complete trial's candidate after the search."""
 
     def log_baseline(self, name: str, scores: Mapping[str, float]) -> None:
         """Record what a naive predictor scores on the same targets."""

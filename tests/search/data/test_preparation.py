@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.config import SequenceLengthConfig, StudyConfig, make_config
+from search.config import SequenceLengthConfig, SplitConfig, StudyConfig, make_config
 from search.data.preparation import prepare_data
 from search.data.sequences import SIDES, Array, SequenceData
 from search.data.targets import sequence_lengths
@@ -55,6 +55,18 @@ def test_only_training_rows_decide_the_scale(tmp_path: Path) -> None:
     train = wild.windows("train", 8).reshape(-1, 3)
     np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(train.std(axis=0), 1, atol=1e-5)
+
+
+def test_a_drawn_side_is_scaled_by_its_own_training_rows_and_kept_apart(tmp_path: Path) -> None:
+    config = configure(write(tmp_path, draw()))
+    config = config.model_copy(update={"split": SplitConfig(method="stratified")})
+    own, _ = prepare_data(config, tmp_path / "data")
+    drawn, place = prepare_data(config, tmp_path / "data", draw=(7, tmp_path / "draws"))
+    assert place.parent == tmp_path / "draws"
+    assert drawn.ends["test"].tolist() == own.ends["test"].tolist()
+    assert drawn.ends["validation"].tolist() != own.ends["validation"].tolist()
+    train = drawn.windows("train", 8).reshape(-1, 3)
+    np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-5)
 
 
 def test_a_constant_channel_keeps_its_scale(tmp_path: Path) -> None:

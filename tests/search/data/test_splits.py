@@ -7,7 +7,7 @@ from recordings import make_clips, make_streams, place
 from search.config import SplitConfig, TaskConfig
 from search.data.recordings import Recordings
 from search.data.sequences import SIDES, Array, Side
-from search.data.splits import check_sides, keep_normal, split_targets
+from search.data.splits import check_sides, keep_normal, redraw_validation, split_targets
 from search.errors import ConfigError, DataError
 
 
@@ -68,6 +68,42 @@ def test_another_seed_gives_other_sides(method: Any) -> None:
         split_sides(make_recordings(), SplitConfig(method=method), seed=seed) for seed in (0, 1)
     )
     assert one["test"].tolist() != other["test"].tolist()
+
+
+@pytest.mark.parametrize("method", ["groups", "stratified"])
+def test_another_validation_side_is_drawn_from_all_but_the_test_side(method: Any) -> None:
+    recordings, config = make_recordings(200), SplitConfig(method=method)
+    targets = place(recordings)
+    own = split_sides(recordings, config, seed=0)
+    drawn = [redraw_validation(recordings, targets, own, config, seed) for seed in (5, 5, 6)]
+    same, again, other = drawn
+    assert all(same[side].tolist() == again[side].tolist() for side in SIDES)
+    assert same["validation"].tolist() != other["validation"].tolist()
+    assert same["validation"].tolist() != own["validation"].tolist()
+    for sides in drawn:
+        check_sides(recordings, targets, sides, TaskConfig())
+        assert sides["test"].tolist() == own["test"].tolist()
+        together = np.concatenate([sides[side] for side in SIDES])
+        assert sorted(together.tolist()) == list(range(200))
+        assert len(sides["validation"]) == pytest.approx(len(own["validation"]), abs=4)
+    if method == "groups":
+        assert recordings.groups is not None
+        held = [set(recordings.groups[same[side]].tolist()) for side in SIDES]
+        assert sum(map(len, held)) == len(set.union(*held))
+
+
+def test_sides_that_are_not_drawn_at_random_stay() -> None:
+    recordings, config = make_recordings(), SplitConfig(method="blocks", blocks=2)
+    own = split_sides(recordings, config, seed=0)
+    drawn = redraw_validation(recordings, place(recordings), own, config, seed=5)
+    assert all(drawn[side].tolist() == own[side].tolist() for side in SIDES)
+    named = np.array([0, 0, 1, 2] * 10, dtype=np.int8)
+    recordings = make_recordings(sides=named)
+    own = split_sides(recordings, SplitConfig(method="stratified"), seed=0)
+    drawn = redraw_validation(
+        recordings, place(recordings), own, SplitConfig(method="stratified"), seed=5
+    )
+    assert all(drawn[side].tolist() == own[side].tolist() for side in SIDES)
 
 
 def test_a_group_is_never_divided() -> None:

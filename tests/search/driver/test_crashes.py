@@ -28,6 +28,7 @@ SHORT = {
     "training": {"max_epochs": 5, "refit": False},
     "budget": {"trials": 2},
     "workers": {"count": 1},
+    "winner": {"repeats": 0},
 }
 """Two trials on one worker."""
 
@@ -140,6 +141,42 @@ def test_a_study_whose_driver_was_killed_goes_on_where_it_stood(
     assert differences(storage_folder) == []
 
 
+DRIVER_AT_THE_END = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from fakes import QuietView
+from search.config import load_config
+from search.driver.study import run_study
+class View(QuietView):
+    def say(self, text):
+        super().say(text)
+        if sum(" again, seed " in said for said in self.said) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+run_study(load_config({study!r}), View())
+"""
+
+
+def test_what_was_trained_to_find_the_winner_is_not_trained_twice(
+    waves: Path, storage_folder: Path, tmp_path: Path
+) -> None:
+    more = {"budget": {"trials": 1}, "winner": {"candidates": 1, "repeats": 3}}
+    config = wave_study(waves, storage_folder, **{**SHORT, **more})
+    study = tmp_path / "waves.toml"
+    study.write_text(tomli_w.dumps(dump_settings(config)))
+    script = DRIVER_AT_THE_END.format(tests=str(ROOT / "tests"), study=str(study))
+    done = subprocess.run([sys.executable, "-c", script], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+    view = QuietView()
+    summary = run_study(config, view)
+    assert summary.ending is Ending.FINISHED
+    assert summary.decision["means"]["0"]["count"] == 3
+    assert [text for text in view.said if " again, seed " in text] == [
+        text for text in view.said if "trial 0 again, seed 3 |" in text
+    ]
+    assert not (storage_folder / "checkpoints" / "waves" / "draws").exists()
+
+
 def test_candidates_that_need_too_much_memory_end_alone_and_become_rare(
     waves: Path, storage_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +188,7 @@ def test_candidates_that_need_too_much_memory_end_alone_and_become_rare(
         space="user_spaces:build_hoard",
         training={"max_epochs": 1, "refit": False, "batch_size": 512},
         budget={"trials": 30, "max_consecutive_failures": 30},
+        winner={"repeats": 0},
         workers={"count": 2, "max_memory_mb": 1400},
     )
     summary = run_study(config, QuietView())

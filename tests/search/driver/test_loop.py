@@ -1,5 +1,7 @@
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -17,6 +19,7 @@ from search.errors import ConfigError, StudyStopped
 from search.messages import (
     EpochReport,
     Outcome,
+    RepeatTrial,
     Scalar,
     SpaceListed,
     TrialEnded,
@@ -371,7 +374,7 @@ def test_what_a_worker_says_beside_the_listing_is_heard(
 def test_a_test_score_belongs_to_the_trial_that_it_was_taken_for(
     storage: optuna.storages.BaseStorage,
 ) -> None:
-    launch = Launch(storage, rising_curve, budget={"trials": 5})
+    launch = Launch(storage, rising_curve, budget={"trials": 5}, winner={"repeats": 0})
     launch.run()
     best = launch.trials.leaders[0].number
     launch.trials.note("test", {"trial": best, "scores": {"accuracy": 0.5}})
@@ -386,7 +389,112 @@ def test_a_worker_that_dies_in_the_refit_is_followed_by_another(
     launch = Launch(storage, rising_curve, budget={"trials": 3})
     launch.run()
     launch.executor.die_in_refit = True
-    assert launch.loop.refit(launch.trials.leaders[0]) == "refit.npz"
+    assert launch.loop.refit(launch.trials.leaders[0], epochs=3) == "refit.npz"
+
+
+def order_repeats(launch: Launch, count: int) -> list[RepeatTrial]:
+    row = launch.trials.leaders[0]
+    return [
+        RepeatTrial(number=row.number, parameters=row.parameters, seed=seed, data=Path("data"))
+        for seed in range(count)
+    ]
+
+
+def test_trials_are_repeated_on_all_workers_and_every_epoch_is_heard(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 3})
+    launch.run()
+    heard: list[tuple[int, type]] = []
+    orders = order_repeats(launch, 5)
+    ended = launch.loop.ask(orders, TrialEnded, lambda n, said: heard.append((n, type(said))))
+    assert [one.outcome for one in ended] == [Outcome.COMPLETE] * 5
+    assert ended[0].value == launch.trials.leaders[0].value
+    for number in range(5):
+        told = [kind for place, kind in heard if place == number]
+        assert told == [EpochReport] * 5 + [TrialEnded]
+
+
+def test_a_repeat_whose_worker_dies_begins_again_and_a_worker_that_grew_is_replaced(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 3}, workers={"recycle_mb": 800})
+    launch.run()
+    ends: deque[TrialEnded | WorkerDied] = deque(
+        [WorkerDied(reason="killed"), TrialEnded(outcome=Outcome.COMPLETE, memory_mb=900)]
+    )
+    launch.executor.curve = lambda number, parameters: ends.popleft() if ends else [0.5]
+    ended = launch.loop.ask(order_repeats(launch, 3), TrialEnded)
+    assert [one.outcome for one in ended] == [Outcome.COMPLETE] * 3
+    assert not ends
+    assert len(launch.executor.replaced) == 1
+
+
+def test_a_worker_that_hangs_in_a_repeat_is_ended(storage: optuna.storages.BaseStorage) -> None:
+    launch = Launch(
+        storage, rising_curve, budget={"trials": 3}, workers={"max_silent_seconds": 0.05}
+    )
+    launch.run()
+    silences: deque[None] = deque([None])
+
+    def hang_once(number: int, parameters: object) -> list[float] | None:
+        return silences.popleft() if silences else [0.5]
+
+    launch.executor.curve = hang_once
+    ended = launch.loop.ask(order_repeats(launch, 2), TrialEnded)
+    assert [one.value for one in ended] == [0.5, 0.5]
+    assert len(launch.executor.killed) == 1
+
+
+def test_ctrl_c_ends_repeats(storage: optuna.storages.BaseStorage) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 3})
+    launch.run()
+
+    def stop(number: int, message: object) -> None:
+        launch.interrupt.requested = True
+
+    with pytest.raises(KeyboardInterrupt):
+        launch.loop.ask(order_repeats(launch, 4), TrialEnded, stop)
+
+
+def test_the_finalists_are_the_best_distinct_trials_and_the_defaults(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def worst_first(number: int, parameters: object) -> list[float]:
+        return [0.1 if number == 0 else number / 10] * 5
+
+    launch = Launch(
+        storage, worst_first, budget={"trials": 6}, winner={"candidates": 2, "repeats": 1}
+    )
+    launch.run()
+    trials = launch.trials
+    assert [row.number for row in trials.finalists] == [5, 4, 0]
+    trials.rows[4] = replace(trials.rows[4], parameters=trials.rows[5].parameters)
+    assert [row.number for row in trials.finalists] == [5, 3, 0]
+    trials.rows[0] = replace(trials.rows[0], outcome=Outcome.DIVERGED)
+    assert [row.number for row in trials.finalists] == [5, 3]
+
+
+def test_a_winner_holds_until_other_trials_are_the_best(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(
+        storage,
+        rising_curve,
+        budget={"trials": 4},
+        winner={"repeats": 2},
+        pruner={"name": "none"},
+    )
+    launch.run()
+    trials = launch.trials
+    assert trials.winner is None
+    numbers = [row.number for row in trials.finalists]
+    trials.note("winner", {"trial": numbers[1], "finalists": numbers, "repeats": 2})
+    assert trials.winner == trials.rows[numbers[1]]
+    trials.note("winner", {"trial": numbers[1], "finalists": numbers[:-1], "repeats": 2})
+    assert trials.winner is None
+    trials.note("winner", {"trial": numbers[1], "finalists": numbers, "repeats": 3})
+    assert trials.winner is None
 
 
 def test_a_worker_is_replaced_after_its_share_of_trials(
@@ -425,9 +533,17 @@ def test_only_the_weights_of_the_best_are_kept(
             outcome=Outcome.COMPLETE, value=number / 10, best_epoch=0, weights=str(path)
         )
 
-    launch = Launch(storage, write, budget={"trials": 6}, storage={"kept_models": 2})
+    launch = Launch(
+        storage,
+        write,
+        budget={"trials": 6},
+        storage={"kept_models": 2},
+        winner={"candidates": 1},
+    )
     launch.run()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["4.weights.h5", "5.weights.h5"]
+    # The defaults too: they may win when the best are trained again.
+    kept = ["0.weights.h5", "4.weights.h5", "5.weights.h5"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
 @pytest.mark.slow

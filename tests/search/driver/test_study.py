@@ -7,12 +7,14 @@ import numpy as np
 import optuna
 import pytest
 from fakes import QuietView
+from mlflow import MlflowClient
 from studies import differences, small_study, wave_study
 
 from search.driver.loop import Ending
 from search.driver.mirror import MirroredStorage
 from search.driver.storage import open_storage, study_lock
 from search.driver.study import StudySummary, run_study
+from search.driver.tracking.store import KIND, STUDY, search_runs, store_uri
 from search.errors import ConfigError, DataError, StudyError, TrackingError
 from search.messages import Outcome
 from search.results.audit import audit_study
@@ -48,9 +50,59 @@ def test_the_best_weights_are_kept_and_the_others_removed(
 ) -> None:
     summary, _ = finished
     folder = summary.config.storage.folder / "checkpoints" / "waves"
-    kept = {Path(row.weights) for row in summary.leaders[:3]}
-    refit = folder / f"refit_{summary.leaders[0].number:05d}.npz"
+    kept = {Path(row.weights) for row in summary.leaders if row.weights}
+    assert {row.number for row in summary.leaders if row.weights} == {
+        *(row.number for row in summary.leaders[:3]),
+        0,
+    }
+    assert summary.winner is not None
+    refit = folder / f"refit_{summary.winner.number:05d}.npz"
     assert set(folder.iterdir()) == {*kept, refit}
+
+
+def test_the_best_and_the_defaults_are_trained_again_and_the_best_mean_wins(
+    finished: tuple[StudySummary, QuietView],
+) -> None:
+    summary, view = finished
+    storage = MirroredStorage(
+        open_storage(summary.config.storage.folder), place=Path(), say=view.say
+    )
+    notes = optuna.load_study(study_name="waves", storage=storage).user_attrs
+    numbers = {row.number for row in summary.leaders[:2]} | {0}
+    trained = {(one["number"], one["repeat"]): one for one in notes["repeats"]}
+    assert trained.keys() == {(number, repeat) for number in numbers for repeat in range(2)}
+    assert len({one["seed"] for one in trained.values()}) == len(trained)
+    # Groups are drawn anew: the same targets for all trials of a repeat, others in the next one.
+    assert all(one["overlap"] > 0 for one in trained.values())
+    naive = {
+        (one["repeat"], one["naive"]["logistic regression on window statistics"])
+        for one in notes["repeats"]
+    }
+    assert len(naive) == 2
+    means = {
+        number: np.mean([trained[number, repeat]["value"] for repeat in range(2)])
+        for number in numbers
+    }
+    assert summary.winner is not None
+    assert means[summary.winner.number] == max(means.values())
+    assert any(text == summary.decision["sentence"] for text in view.said)
+
+
+def test_every_training_after_the_search_is_a_run(
+    finished: tuple[StudySummary, QuietView],
+) -> None:
+    summary, _ = finished
+    address = store_uri(None, summary.config.storage.folder)
+    client = MlflowClient(address)
+    experiment = client.get_experiment_by_name("lookback")
+    assert experiment is not None
+    runs = search_runs(client, [experiment.experiment_id], {KIND: "repeat", STUDY: "waves"})
+    assert len(runs) == 2 * len(summary.decision["finalists"])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    (study,) = search_runs(client, [experiment.experiment_id], {KIND: "study", STUDY: "waves"})
+    assert summary.winner is not None
+    assert study.data.tags["winner"] == str(summary.winner.number)
+    assert study.data.tags["mlflow.note.content"].startswith(summary.decision["sentence"])
 
 
 def test_optuna_and_mlflow_agree(finished: tuple[StudySummary, QuietView]) -> None:
@@ -78,9 +130,26 @@ def test_a_finished_study_goes_on_with_a_larger_budget(
     folder = summary.config.storage.folder
     config = wave_study(summary.config.data.path, folder, budget={"trials": 6})
     more = run_study(config, QuietView())
+    assert more.winner is not None
     assert len(more.rows) == 6
     assert len({json.dumps(dict(row.parameters)) for row in more.rows}) == 6
     assert differences(folder) == []
+
+
+def test_a_finished_studys_best_are_compared_further_on_demand(
+    waves: Path, storage_folder: Path
+) -> None:
+    first = run_study(wave_study(waves, storage_folder, winner={"repeats": 0}), QuietView())
+    assert first.decision == {}
+    assert first.winner == first.leaders[0]
+    for repeats in (1, 2):
+        view = QuietView()
+        winner = {"candidates": 1, "repeats": repeats}
+        further = run_study(wave_study(waves, storage_folder, winner=winner), view)
+        # What was trained for one repeat is not trained again for two.
+        again = [text for text in view.said if " again, seed " in text]
+        assert len(again) == len(further.decision["finalists"])
+        assert further.decision["repeats"] == repeats
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import math
 import multiprocessing
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
@@ -105,6 +106,31 @@ def test_a_study_is_a_parent_run_and_a_trial_a_nested_one(storage_folder: Path) 
     assert history(storage_folder, trial, "epoch_seconds") == [(0, 2.0), (1, 2.0), (2, 2.0)]
 
 
+def test_a_training_after_the_search_is_a_run_of_its_own_and_told_twice_stays_one(
+    storage_folder: Path,
+) -> None:
+    tracker = open_study(storage_folder)
+    ended = TrialEnded(
+        outcome=Outcome.COMPLETE, value=0.6, best_epoch=1, epochs=2, parameters=BUILT.parameters
+    )
+    curve = [report(epoch, best=0.5 + epoch / 10) for epoch in range(2)]
+    tracker.log_repeat(7, 0, ended, curve)
+    tracker.log_repeat(7, 0, ended, curve)
+    tracker.log_repeat(7, 1, ended, curve)
+    tracker.close("FINISHED")
+
+    first, second = sorted(
+        find_runs(storage_folder, kind="repeat"), key=lambda run: str(run.info.run_name)
+    )
+    assert first.info.run_name == "trial 007 again, seed 1"
+    assert second.data.tags["lookback.repeat"] == "1"
+    assert first.info.status == "FINISHED"
+    assert first.data.params["units"] == "32"
+    assert first.data.metrics["value"] == 0.6
+    assert history(storage_folder, first, "objective") == [(0, 0.5), (1, 0.6)]
+    assert find_runs(storage_folder, kind="trial") == []
+
+
 @pytest.mark.parametrize(
     ("outcome", "status"),
     [
@@ -165,8 +191,9 @@ def test_a_continued_trial_keeps_its_run_and_no_epoch_stands_twice(storage_folde
     for epoch in range(4):
         again.log_epoch(0, report(epoch, best=0.5 + epoch / 10))
     again.log_study(tags={"asked": "yes"})
-    (parent,) = find_runs(storage_folder, kind="study")
-    assert parent.info.status == "RUNNING"
+    # A thread delivers that the study runs again; waiting in vain ends at the test's time limit.
+    while find_runs(storage_folder, kind="study")[0].info.status != "RUNNING":
+        time.sleep(0.02)
     again.close("KILLED")
 
     (trial,) = find_runs(storage_folder, kind="trial")

@@ -24,7 +24,8 @@ from search.messages import (
 )
 from search.worker.batches import WindowBatches, epoch_order, make_batches, predict
 from search.worker.hyperparameters import AskingHyperParameters, replay
-from search.worker.training import refit_trial, run_trial
+from search.worker.retraining import refit_trial
+from search.worker.training import run_trial
 from search.worker.weights import load_weights, save_weights
 from search.worker.workbench import Workbench, candidate_errors
 

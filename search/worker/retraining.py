@@ -1,0 +1,78 @@
+"""A complete trial's candidate is trained again: to compare it once more, or to be exported."""
+
+import traceback
+
+from search.data.sequences import Side
+from search.errors import CandidateError
+from search.messages import Outcome, RefitTrial, RepeatTrial, TrialEnded, TrialRefitted
+from search.worker.hyperparameters import AskingHyperParameters
+from search.worker.training import (
+    OUTCOMES,
+    Channel,
+    Curve,
+    Plan,
+    fit_candidate,
+    keep,
+)
+from search.worker.weights import save_weights
+from search.worker.workbench import Workbench, candidate_errors
+
+REFIT_SIDES: tuple[Side, ...] = ("train", "validation")
+
+
+def repeat_trial(
+    bench: Workbench, order: RepeatTrial, channel: Channel, hp: AskingHyperParameters
+) -> TrialEnded:
+    """Train a complete trial's candidate as the search did, with a fresh seed.
+
+    Args:
+        bench: The worker's task; the order names the data.
+        order: The trial, and the seed.
+        channel: Where reports go and verdicts come from.
+        hp: Replays what the trial recorded.
+
+    Returns:
+        How it ended this time; a candidate's own error is an outcome, not an exception.
+    """
+    bench = bench.on(order.data)
+    curve = Curve(bench, channel)
+    try:
+        curve.candidate = bench.build(hp, order.seed)
+        with candidate_errors():
+            epochs = bench.config.training.max_epochs
+            plan = Plan(seed=order.seed, epochs=epochs, callbacks=[curve])
+            fit_candidate(bench, curve.candidate, hp, plan)
+    except CandidateError as exc:
+        return curve.ended(hp, OUTCOMES[type(exc)], str(exc), trace=traceback.format_exc())
+    if curve.verdict.outcome is not None:
+        return curve.ended(hp, curve.verdict.outcome, curve.verdict.reason)
+    return curve.ended(hp, Outcome.COMPLETE, curve.reason)
+
+
+def refit_trial(
+    bench: Workbench, order: RefitTrial, channel: Channel, hp: AskingHyperParameters
+) -> TrialRefitted:
+    """Train a complete trial's candidate on training and validation targets together.
+
+    Nothing is left to choose the epoch by, so it trains as long as its best epoch took.
+
+    Args:
+        bench: The worker's data and task.
+        order: The trial.
+        channel: Where the driver is told that the disk is full.
+        hp: Replays what the trial recorded.
+
+    Returns:
+        The weights file, or why the candidate failed this time.
+    """
+    try:
+        candidate = bench.build(hp, order.seed, REFIT_SIDES)
+        with candidate_errors():
+            plan = Plan(seed=order.seed, epochs=order.epochs, sides=REFIT_SIDES)
+            fit_candidate(bench, candidate, hp, plan)
+        bench.score(candidate, "train")  # refuses predictions that are no numbers
+    except CandidateError as exc:
+        return TrialRefitted(reason=str(exc))
+    path = bench.weights / f"refit_{order.number:05d}.npz"
+    keep(lambda: save_weights(candidate.model, path), path, channel)
+    return TrialRefitted(weights=str(path))

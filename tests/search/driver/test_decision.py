@@ -1,0 +1,129 @@
+"""Who wins, and what is said of it, from scores that are given."""
+
+import math
+
+import numpy as np
+import pytest
+
+from search.config import make_config
+from search.driver.decision import Decision, Repeat, decide
+from search.driver.intervals import find_mean
+from search.driver.leaderboard import TrialRow
+from search.messages import Outcome
+
+NAIVE = {"majority class": 0.5, "logistic regression": 0.6}
+
+
+def row(number: int, value: float) -> TrialRow:
+    return TrialRow(number=number, outcome=Outcome.COMPLETE, value=value, best_epoch=3)
+
+
+def repeats(
+    number: int, values: list[float | None], naive: dict[str, float] = NAIVE, overlap: float = 0.0
+) -> list[Repeat]:
+    return [
+        Repeat(
+            number=number,
+            repeat=place,
+            seed=place,
+            outcome="diverged" if value is None else "complete",
+            value=value,
+            best_epoch=4 + 2 * place,
+            naive=naive,
+            overlap=overlap,
+        )
+        for place, value in enumerate(values)
+    ]
+
+
+def judge(
+    finalists: list[TrialRow], trained: list[Repeat], direction: str = "maximize", count: int = 3
+) -> Decision:
+    config = make_config(
+        {"name": "s", "objective": {"metric": "accuracy"}, "winner": {"repeats": count}}
+    )
+    return decide(finalists, trained, direction, config)
+
+
+def test_the_best_mean_wins_and_not_the_best_score_of_the_search() -> None:
+    trained = repeats(7, [0.70, 0.71, 0.69]) + repeats(0, [0.74, 0.75, 0.76])
+    decision = judge([row(7, 0.80), row(0, 0.72)], trained)
+    assert decision.trial == 0
+    assert decision.means["0"].value == pytest.approx(0.75)
+    assert decision.gap == pytest.approx(-0.03)
+    assert decision.epochs == 7
+    assert decision.default is None
+    assert "the default hyperparameters won" in decision.sentence
+
+
+def test_the_gap_is_what_the_search_promised_too_much() -> None:
+    trained = repeats(7, [0.72, 0.70, 0.74]) + repeats(0, [0.6, 0.6, 0.6])
+    assert judge([row(7, 0.80), row(0, 0.72)], trained).gap == pytest.approx(0.08)
+
+
+def test_where_less_is_better_signs_are_turned() -> None:
+    trained = repeats(7, [2.0, 2.1, 1.9], {"mean": 3.0}) + repeats(0, [2.5, 2.6, 2.4])
+    decision = judge([row(7, 1.5), row(0, 2.2)], trained, "minimize")
+    assert decision.trial == 7
+    assert decision.gap == pytest.approx(0.5)
+    assert decision.default is not None
+    assert decision.default.value == pytest.approx(0.5)
+    assert decision.naive is not None
+    assert decision.naive.value == pytest.approx(1.0)
+
+
+def test_a_finalist_that_fails_once_cannot_win() -> None:
+    trained = repeats(7, [0.9, None, 0.9]) + repeats(0, [0.6, 0.6, 0.6])
+    decision = judge([row(7, 0.9), row(0, 0.6)], trained)
+    assert decision.trial == 0
+    assert "7" not in decision.means
+
+
+def test_where_all_fail_the_best_of_the_search_is_kept_and_it_is_said() -> None:
+    trained = repeats(7, [None, 0.6, 0.6]) + repeats(0, [0.6, None, None])
+    decision = judge([row(7, 0.9), row(0, 0.6)], trained)
+    assert (decision.trial, decision.epochs) == (7, 4)
+    assert "failed when it was trained again" in decision.sentence
+
+
+def test_it_is_better_only_where_the_whole_interval_says_so() -> None:
+    sure = judge([row(0, 0.7)], repeats(0, [0.70, 0.71, 0.69]))
+    assert sure.baseline == "logistic regression"
+    assert "better than logistic regression (by 0.1000" in sure.sentence
+    assert "not shown" not in sure.sentence
+    unsure = judge([row(0, 0.7)], repeats(0, [0.8, 0.55, 0.62]))
+    assert "not shown to be better than logistic regression" in unsure.sentence
+    worse = judge([row(0, 0.7)], repeats(0, [0.40, 0.41, 0.39]))
+    assert "; worse than" in worse.sentence or ": worse than" in worse.sentence
+
+
+def test_a_baseline_without_a_score_is_none_to_compare_with() -> None:
+    undefined = repeats(0, [0.7, 0.7, 0.7], {"majority class": math.nan})
+    decision = judge([row(0, 0.7)], undefined)
+    assert (decision.naive, decision.baseline) == (None, "")
+
+
+def test_more_trainings_than_are_asked_for_count_no_more() -> None:
+    assert judge([row(0, 0.7)], repeats(0, [0.6, 0.6, 0.9]), count=2).means["0"].value == 0.6
+
+
+def test_the_interval_is_students() -> None:
+    mean = find_mean([1.0, 2.0, 3.0])
+    # t(2) = 4.3027 at 97.5 %; standard error 1 / sqrt(3)
+    assert (mean.low, mean.high) == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-4)
+    assert math.isinf(find_mean([1.0]).high)
+    assert str(find_mean([1.0])) == "1.0000"
+
+
+def test_the_interval_covers_the_truth_where_sides_overlap() -> None:
+    """Draw scores as correlated as those of overlapping sides: 95 % of intervals hold the mean."""
+    rng = np.random.default_rng(0)
+    # Correlation of two hold-out scores: Nadeau and Bengio take validation / all targets.
+    overlap, count = 1 / 3, 5
+    correlation = overlap / (1 + overlap)
+    shared = rng.normal(size=(4000, 1)) * math.sqrt(correlation)
+    scores = shared + rng.normal(size=(4000, count)) * math.sqrt(1 - correlation)
+    wide = [find_mean(list(line), overlap) for line in scores]
+    narrow = [find_mean(list(line)) for line in scores]
+    assert np.mean([one.low < 0 < one.high for one in wide]) == pytest.approx(0.95, abs=0.02)
+    assert np.mean([one.low < 0 < one.high for one in narrow]) < 0.85
