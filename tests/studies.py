@@ -36,7 +36,7 @@ def wave_study(path: Path, folder: Path, **settings: object) -> StudyConfig:
             "training": {"max_epochs": 3},
             "budget": {"trials": 4},
             "pruner": {"name": "none"},
-            "winner": {"candidates": 2, "repeats": 2},
+            "winner": {"repeats": 0},
             "workers": {"count": 2},
             "storage": {"folder": folder},
             **settings,

@@ -28,7 +28,6 @@ SHORT = {
     "training": {"max_epochs": 5, "refit": False},
     "budget": {"trials": 2},
     "workers": {"count": 1},
-    "winner": {"repeats": 0},
 }
 """Two trials on one worker."""
 
@@ -188,7 +187,6 @@ def test_candidates_that_need_too_much_memory_end_alone_and_become_rare(
         space="user_spaces:build_hoard",
         training={"max_epochs": 1, "refit": False, "batch_size": 512},
         budget={"trials": 30, "max_consecutive_failures": 30},
-        winner={"repeats": 0},
         workers={"count": 2, "max_memory_mb": 1400},
     )
     summary = run_study(config, QuietView())

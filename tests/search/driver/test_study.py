@@ -20,6 +20,7 @@ from search.messages import Outcome
 from search.results.audit import audit_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+WINNER = {"candidates": 2, "repeats": 2}
 USER_SPACES = Path(__file__).parents[1] / "worker"
 
 
@@ -31,7 +32,7 @@ def finished(
     folder = tmp_path_factory.mktemp("finished")
     (folder / "mlflow.db").write_bytes(store_template.read_bytes())
     view = QuietView()
-    return run_study(wave_study(waves, folder), view), view
+    return run_study(wave_study(waves, folder, winner=WINNER), view), view
 
 
 def test_a_study_ends_with_scores_on_validation_and_one_on_test(
@@ -128,7 +129,7 @@ def test_a_finished_study_goes_on_with_a_larger_budget(
 ) -> None:
     summary, _ = finished
     folder = summary.config.storage.folder
-    config = wave_study(summary.config.data.path, folder, budget={"trials": 6})
+    config = wave_study(summary.config.data.path, folder, budget={"trials": 6}, winner=WINNER)
     more = run_study(config, QuietView())
     assert more.winner is not None
     assert len(more.rows) == 6
@@ -136,10 +137,38 @@ def test_a_finished_study_goes_on_with_a_larger_budget(
     assert differences(folder) == []
 
 
+def test_where_labels_are_noise_the_winner_is_no_better_than_chance(
+    storage_folder: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "noise.npz"
+    labels = np.tile([0, 1], 80)
+    np.savez(path, x=rng.normal(size=(160, 8, 2)).astype("float32"), y=labels)
+    config = wave_study(
+        path,
+        storage_folder,
+        data={"source": "arrays", "path": path},
+        split={"method": "stratified"},
+        budget={"trials": 8},
+        winner={"candidates": 2, "repeats": 4},
+    )
+    summary = run_study(config, QuietView())
+    mean = summary.decision["means"][str(summary.decision["trial"])]
+    assert mean["low"] < 0.5 < mean["high"]
+    assert summary.decision["naive"]["low"] < 0
+    assert "not shown to be better than" in summary.decision["sentence"]
+    # What the search promised was luck, and it is said how much of it.
+    best = summary.leaders[0].value
+    assert best is not None
+    assert best > 0.5
+    assert summary.winner is not None
+    assert summary.decision["gap"] == pytest.approx(summary.winner.value - mean["value"])
+
+
 def test_a_finished_studys_best_are_compared_further_on_demand(
     waves: Path, storage_folder: Path
 ) -> None:
-    first = run_study(wave_study(waves, storage_folder, winner={"repeats": 0}), QuietView())
+    first = run_study(wave_study(waves, storage_folder), QuietView())
     assert first.decision == {}
     assert first.winner == first.leaders[0]
     for repeats in (1, 2):
