@@ -287,18 +287,19 @@ class StudyLoop:
     def _bury(self, number: int, death: WorkerDied, watch: "_Watch") -> None:
         """Decide what becomes of a trial whose worker died."""
         reason = watch.killed_for or death.reason
+        seconds = time.monotonic() - watch.began
         if watch.overtime:
-            self._cut_short(number, Outcome.OVERTIME, reason)
+            self._cut_short(number, Outcome.OVERTIME, reason, seconds)
         elif death.out_of_memory:
-            self._cut_short(number, Outcome.OUT_OF_MEMORY, reason)
+            self._cut_short(number, Outcome.OUT_OF_MEMORY, reason, seconds)
         elif self._begun[number] <= self._config.workers.max_restarts:
             self._room.view.say(f"Trial {number} is taken up again: {reason}.")
             self._waiting.appendleft(number)
         else:
             reason = f"its worker died {self._begun[number]} times; {reason}"
-            self._cut_short(number, Outcome.FAILED, reason)
+            self._cut_short(number, Outcome.FAILED, reason, seconds)
 
-    def _cut_short(self, number: int, outcome: Outcome, reason: str) -> None:
+    def _cut_short(self, number: int, outcome: Outcome, reason: str, seconds: float = 0.0) -> None:
         """End a trial whose worker cannot say how it stood."""
         row = self._trials.rows[number]
         ended = TrialEnded(
@@ -306,6 +307,7 @@ class StudyLoop:
             value=row.value,
             epochs=row.epochs,
             parameters=row.parameters,
+            seconds=seconds,
             reason=reason,
         )
         self._end(number, ended)

@@ -218,6 +218,7 @@ def test_a_trial_that_takes_too_long_ends_as_overtime_and_is_not_taken_up_again(
     )
     assert launch.run() is Ending.FINISHED
     assert launch.outcomes()[1] is Outcome.OVERTIME
+    assert launch.trials.rows[1].seconds >= 0.05
     assert launch.outcomes().count(Outcome.COMPLETE) == 3
     assert launch.tracker.ended[1].reason == "training.max_seconds allows 0.05 s."
 

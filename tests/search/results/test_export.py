@@ -268,6 +268,27 @@ def test_a_space_that_builds_another_model_than_the_trials_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_chosen_trial_is_exported_and_not_the_best_of_the_search(
+    tmp_path: Path, store_template: Path
+) -> None:
+    place = tmp_path / "mlflow_runs"
+    settings = {"budget": {"trials": 2}, "pruner": {"name": "none"}}
+    summary = run_small_study(
+        place, store_template, "two", winner={"candidates": 2, "repeats": 1}, **settings
+    )
+    assert summary.winner is not None
+    study = optuna.load_study(study_name="two", storage=open_storage(place))
+    # As if the other finalist had the better mean.
+    other = 1 - summary.winner.number
+    study.set_user_attr("winner", {**study.user_attrs["winner"], "trial": other})
+    winner = load_winner("two", place)
+    assert winner.row.number == other
+    assert winner.test == {}
+    card = (export_best("two", folder=place).folder / "README.md").read_text()
+    assert f"trial {other}, {(winner.row.best_epoch or 0) + 1} epochs" in card
+    assert summary.decision["sentence"] in card
+
+
 def test_an_unknown_study_is_answered_with_the_nearest(folder: Path) -> None:
     with pytest.raises(StudyError, match=r"study='smal'\. Did you mean 'small'"):
         export_best("smal", folder=folder)
