@@ -35,6 +35,9 @@ max_epochs = 2
 trials = 3
 [pruner]
 name = "none"
+[winner]
+candidates = 1
+repeats = 1
 """
 
 
