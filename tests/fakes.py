@@ -58,6 +58,7 @@ class ScriptedExecutor:
         self.listed = SpaceListed(listing=LISTING)
         self.orders: list[TrainTrial] = []
         self.replaced: list[int] = []
+        self.prepared: list[int] = []
         self.killed: list[int] = []
         self.stopped = False
         self.die_in_refit = False
@@ -100,6 +101,9 @@ class ScriptedExecutor:
         arrivals = list(self._arrivals)
         self._arrivals.clear()
         return arrivals
+
+    def prepare(self, slot: int) -> None:
+        self.prepared.append(slot)
 
     def replace(self, slot: int) -> None:
         self.replaced.append(slot)

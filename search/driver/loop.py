@@ -1,7 +1,7 @@
 """The ask, submit, report and tell loop: every message of a worker is answered here."""
 
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -38,6 +38,8 @@ from search.messages import (
     WorkerReady,
 )
 
+NEARLY = 0.8
+"""Of the memory at which a worker is replaced: from here on the next trial may be its last."""
 SUCCESSES = (Outcome.COMPLETE, Outcome.PRUNED)
 
 
@@ -82,6 +84,7 @@ class StudyLoop:
         self._waiting: deque[int] = deque()
         self._begun: Counter[int] = Counter()
         self._ended: Counter[int] = Counter()
+        self._memory_mb: defaultdict[int, float] = defaultdict(float)
         self._failures = 0
         self._gave_up = ""
         self._lost = 0
@@ -209,6 +212,8 @@ class StudyLoop:
             self._tracker.start_trial(number)
             order = TrainTrial(number=number, seed=self._trials.seed(number))
             self._room.executor.send(slot, order)
+            if self._is_last(slot) and self._wants_more():
+                self._room.executor.prepare(slot)
 
     def _watch(self) -> None:
         """End workers that hang, and those whose trial takes too long."""
@@ -272,8 +277,16 @@ class StudyLoop:
             again = f"{reported - epochs} reported before are trained again"
             self._room.view.say(f"Trial {number} goes on after epoch {epochs}; {again}.")
 
+    def _is_last(self, slot: int) -> bool:
+        """Tell whether a worker is likely to be replaced after the trial that it begins."""
+        workers = self._config.workers
+        if (self._ended[slot] + 1) % workers.trials_each == 0:
+            return True
+        return self._memory_mb[slot] > NEARLY * workers.recycle_mb
+
     def _free(self, slot: int, ended: TrialEnded) -> None:
         self._ended[slot] += 1
+        self._memory_mb[slot] = ended.memory_mb
         workers = self._config.workers
         if (
             self._ended[slot] % workers.trials_each == 0

@@ -42,6 +42,9 @@ class Executor(Protocol):
             What arrived, in order for each slot; empty if nothing did.
         """
 
+    def prepare(self, slot: int) -> None:
+        """Start what will take a busy worker's place at the next ``replace``, where there can be two."""
+
     def replace(self, slot: int) -> None:
         """End an idle worker and start a fresh one in its slot."""
 

@@ -58,6 +58,9 @@ class InlineExecutor:
         except queue.Empty:
             return []
 
+    def prepare(self, slot: int) -> None:
+        """Do nothing: one process has room for one worker."""
+
     def replace(self, slot: int) -> None:
         """Start a fresh thread in the place of the idle one."""
         self.stop()

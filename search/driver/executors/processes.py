@@ -6,9 +6,10 @@ import pkgutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.forkserver import ensure_running
@@ -30,6 +31,15 @@ QUIET = {
 """Set before a worker loads its backend: no chatter, and no worker takes all of a GPU's memory."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Worker:
+    """A process, our line to it, and the system's kills for want of memory before it began."""
+
+    process: BaseProcess
+    line: Connection
+    kills: int
+
+
 class ProcessExecutor:
     """One process a slot, forked from a server that has imported the backend and never used it.
 
@@ -46,9 +56,9 @@ class ProcessExecutor:
         self._worker = worker
         self._context: ForkServerContext | SpawnContext
         self._missing: list[int] = []
-        self._processes: dict[int, BaseProcess] = {}
-        self._lines: dict[int, Connection] = {}
-        self._kills: dict[int, int] = {}
+        self._workers: dict[int, _Worker] = {}
+        self._spares: dict[int, _Worker] = {}
+        self._leaving: list[tuple[BaseProcess, float]] = []
 
     def start(self, setup: WorkerSetup) -> None:
         """Start loading what the workers need, and return at once."""
@@ -78,47 +88,68 @@ class ProcessExecutor:
     def send(self, slot: int, message: ToWorker) -> None:
         """Send to a slot's process; what a dead one misses, ``receive`` makes known."""
         try:
-            self._lines[slot].send(message)
+            self._workers[slot].line.send(message)
         except (BrokenPipeError, ConnectionResetError):
             return
 
     def receive(self, max_seconds: float) -> Sequence[Arrival]:
         """Wait until any process says something or dies."""
         self._start_missing()
-        slots = {line: slot for slot, line in self._lines.items()}
+        self._reap()
+        slots = {worker.line: slot for slot, worker in self._workers.items()}
         arrivals: list[Arrival] = []
         for line in wait(list(slots), timeout=max_seconds):
             slot = slots[line]  # type: ignore[index]  # only our own lines were given
             try:
-                arrivals.append((slot, self._lines[slot].recv()))
+                arrivals.append((slot, self._workers[slot].line.recv()))
             except (EOFError, OSError):  # OSError: it died in the middle of a message
                 arrivals.append((slot, self._bury(slot)))
                 self._start(slot)
         return arrivals
 
+    def prepare(self, slot: int) -> None:
+        """Start the process that will follow a slot's, so that it has loaded all by then."""
+        if slot not in self._spares:
+            self._spares[slot] = self._launch(slot)
+
     def replace(self, slot: int) -> None:
-        """End an idle process and start a fresh one in its slot."""
+        """Let an idle process leave, and have another in its slot."""
         self.send(slot, Stop())
-        self._bury(slot)
+        worker = self._workers.pop(slot)
+        worker.line.close()
+        self._leaving.append((worker.process, time.monotonic() + LEAVE_SECONDS))
         self._start(slot)
 
     def kill(self, slot: int) -> None:
         """End a process at once."""
-        self._processes[slot].kill()
+        self._workers[slot].process.kill()
 
     def stop(self) -> None:
         """End all processes at once, busy ones too: what is on disk is whole at any time."""
         self._missing.clear()
-        for process in self._processes.values():
+        workers = [*self._workers.values(), *self._spares.values()]
+        processes = [worker.process for worker in workers]
+        processes += [process for process, _ in self._leaving]
+        for process in processes:
             process.kill()
-        for slot in list(self._lines):
-            self._bury(slot)
+        for worker in workers:
+            worker.line.close()
+        for process in processes:
+            process.join()
+            process.close()
+        self._workers.clear()
+        self._spares.clear()
+        self._leaving.clear()
 
     def _start_missing(self) -> None:
         while self._missing:
             self._start(self._missing.pop(0))
 
     def _start(self, slot: int) -> None:
+        spared = slot in self._spares
+        self._workers[slot] = self._spares.pop(slot) if spared else self._launch(slot)
+
+    def _launch(self, slot: int) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=enter, args=(self._worker, theirs, self._setups[slot]), daemon=True
@@ -126,13 +157,23 @@ class ProcessExecutor:
         with _without_main(), _interrupts_blocked():
             process.start()
         theirs.close()
-        self._processes[slot], self._lines[slot] = process, ours
-        self._kills[slot] = count_memory_kills()
+        return _Worker(process=process, line=ours, kills=count_memory_kills())
+
+    def _reap(self) -> None:
+        """Forget the processes that have left, and end those that do not."""
+        for process, until in list(self._leaving):
+            if process.is_alive() and time.monotonic() < until:
+                continue
+            process.kill()
+            process.join()
+            process.close()
+            self._leaving.remove((process, until))
 
     def _bury(self, slot: int) -> WorkerDied:
         """Wait for a process to end, close its line, and say how it ended."""
-        process = self._processes.pop(slot)
-        self._lines.pop(slot).close()
+        worker = self._workers.pop(slot)
+        process = worker.process
+        worker.line.close()
         process.join(LEAVE_SECONDS)
         if process.is_alive():
             process.kill()
@@ -141,7 +182,7 @@ class ProcessExecutor:
         process.close()
         ending = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with {code}"
         log = self._setups[slot].log
-        by_system = code == -signal.SIGKILL and count_memory_kills() > self._kills[slot]
+        by_system = code == -signal.SIGKILL and count_memory_kills() > worker.kills
         by_itself = code == -signal.SIGABRT and ran_out_of_memory(log)
         return WorkerDied(
             reason=f"worker {slot} {ending}; its output is in {log}",

@@ -1,5 +1,5 @@
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -504,6 +504,24 @@ def test_a_worker_is_replaced_after_its_share_of_trials(
     launch = Launch(storage, rising_curve, budget={"trials": 12}, workers={"trials_each": 3})
     launch.run()
     assert len(launch.executor.replaced) == 4
+    # Each had its successor ready, but for those after which no trial was left to begin.
+    assert len(launch.executor.prepared) == 3
+    assert Counter(launch.executor.prepared) <= Counter(launch.executor.replaced)
+
+
+def test_a_worker_that_is_nearly_too_large_has_its_successor_ready(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    sizes = {0: 100.0, 1: 100.0, 2: 700.0, 3: 100.0}
+
+    def grow(number: int, parameters: object) -> TrialEnded:
+        size = sizes.get(number, 100.0)
+        return TrialEnded(outcome=Outcome.COMPLETE, value=0.5, best_epoch=0, memory_mb=size)
+
+    launch = Launch(storage, grow, budget={"trials": 8}, workers={"recycle_mb": 800})
+    launch.run()
+    assert len(launch.executor.prepared) == 1
+    assert launch.executor.replaced == []
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import select
 import signal
@@ -97,6 +98,34 @@ def test_a_replaced_worker_comes_up_again(executor: Executor) -> None:
     assert [slot for slot, _ in wait_for(executor, WorkerReady)] == [0]
 
 
+def test_a_prepared_worker_takes_the_place_of_the_old_one(executor: Executor) -> None:
+    wait_for(executor, WorkerReady, executor.slots)
+    executor.send(0, TrainTrial(number=1, seed=0))
+    wait_for(executor, EpochReport)
+    executor.prepare(0)
+    executor.prepare(0)
+    executor.send(0, Verdict(outcome=Outcome.PRUNED))
+    assert isinstance(wait_for(executor, TrialEnded)[-1][1], TrialEnded)
+    executor.replace(0)
+    assert wait_for(executor, WorkerReady)[-1][0] == 0
+    executor.send(0, TrainTrial(number=2, seed=0))
+    assert wait_for(executor, EpochReport)[-1][0] == 0
+
+
+def test_a_worker_that_died_before_its_turn_is_followed_by_another(
+    processes: ProcessExecutor,
+) -> None:
+    ready = wait_for(processes, WorkerReady, 2)
+    known = {message.pid for _, message in ready if isinstance(message, WorkerReady)}
+    processes.prepare(0)
+    (spare,) = {child.pid for child in multiprocessing.active_children()} - known
+    assert spare is not None
+    os.kill(spare, signal.SIGKILL)
+    processes.replace(0)
+    assert wait_for(processes, WorkerDied)[-1][0] == 0
+    assert wait_for(processes, WorkerReady)[-1][0] == 0
+
+
 def test_a_bug_is_told(executor: Executor) -> None:
     wait_for(executor, WorkerReady, executor.slots)
     executor.send(0, TrainTrial(number=13, seed=0))
@@ -148,9 +177,13 @@ def test_workers_share_the_cores(processes: ProcessExecutor) -> None:
 
 def test_no_process_stays_behind(processes: ProcessExecutor) -> None:
     ready = wait_for(processes, WorkerReady, 2)
+    processes.replace(0)
+    ready += wait_for(processes, WorkerReady)
+    processes.prepare(1)
     pids = [message.pid for _, message in ready if isinstance(message, WorkerReady)]
+    pids += [child.pid for child in multiprocessing.active_children() if child.pid not in pids]
     processes.stop()
-    assert len(pids) == 2
+    assert len(pids) == 4
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
