@@ -1,8 +1,8 @@
 """Kill workers and drivers of a real study at random, and see what is left: chaos.py --help.
 
-The study is launched undisturbed, then launched again under another name while processes are killed by
+The study is launched undisturbed, then once for each seed under another name while processes are killed by
 SIGKILL; a driver that was killed is followed by the same command. At the end Optuna, MLflow, the spool and
-the checkpoints are compared. Prints a table; exit status 1 if anything was lost.
+the checkpoints are compared. Prints a table for each; exit status 1 if anything was lost.
 """
 
 import argparse
@@ -50,6 +50,8 @@ class Tally:
     seconds: float = 0.0
     left_behind: int = 0
     ends: Counter[int] = field(default_factory=Counter)
+    driver_mb: list[float] = field(default_factory=list)
+    workers_mb: list[float] = field(default_factory=list)
 
 
 def run_chaos(command: Sequence[str], kills: Sequence[int], drivers: Sequence[int]) -> Tally:
@@ -68,8 +70,11 @@ def run_chaos(command: Sequence[str], kills: Sequence[int], drivers: Sequence[in
     while True:
         driver = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
         for line in _read_lines(driver):
+            before = tally.ends.total()
             _note(line, tally)
             ended = tally.ends.total()
+            if ended > before:
+                _weigh(driver.pid, tally)
             if drivers and drivers[0] <= ended:
                 drivers.pop(0)
                 _kill_driver(driver, tally)
@@ -110,6 +115,28 @@ def _note(line: str, tally: Tally) -> None:
         tally.most_epochs_again = max(tally.most_epochs_again, int(found[1]))
     elif TAKEN_UP.search(line):
         tally.kills_in_trials += 1
+
+
+def _weigh(driver: int, tally: Tally) -> None:
+    """Note the memory of the driver's own and of its largest worker, after a trial has ended."""
+    tally.driver_mb.append(_own_memory_mb(driver))
+    tally.workers_mb.append(max(map(_own_memory_mb, _workers(driver)), default=0.0))
+
+
+def _own_memory_mb(process: int) -> float:
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return 0.0
+    found = re.search(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def _write_course(values: Sequence[float]) -> str:
+    """Write the largest of each quarter of a study, to show whether it grows."""
+    quarter = -(-len(values) // 4)
+    parts = [values[first : first + quarter] for first in range(0, len(values), quarter)]
+    return ", ".join(f"{max(part):.0f}" for part in parts)
 
 
 def _kill_driver(driver: subprocess.Popen[bytes], tally: Tally) -> None:
@@ -171,37 +198,65 @@ def main() -> int:
     parser.add_argument("--worker-kills", type=int, default=50)
     parser.add_argument("--driver-kills", type=int, default=10)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one round of kills each")
     arguments = parser.parse_args()
-    random.seed(arguments.seed)
-    last = arguments.trials - 1
-    kills = [random.randint(0, last) for _ in range(arguments.worker_kills)]  # noqa: S311
-    drivers = [random.randint(1, last) for _ in range(arguments.driver_kills)]  # noqa: S311
+    console = Console(width=100)
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         folder = Path(name)
         trials = str(arguments.trials)
-        command = [sys.executable, str(LAUNCH), str(STUDY), "--seed", str(arguments.seed)]
+        command = [sys.executable, str(LAUNCH), str(STUDY)]
         command += ["--budget.trials", trials, "--budget.max_consecutive_failures", trials]
         command += ["--workers.count", str(arguments.workers), "--workers.max_restarts", "20"]
         command += ["--storage.folder", str(folder)]
         calm = run_chaos([*command, "--name", "calm"], [], [])
-        tally = run_chaos([*command, "--name", "chaos"], kills, drivers)
-        wrong = inspect("chaos", folder, arguments.trials)
+        console.print(f"undisturbed: {calm.seconds:.0f} s; memory in MiB, by quarter of the study:")
+        console.print(f"driver {_write_course(calm.driver_mb)}")
+        console.print(f"largest worker {_write_course(calm.workers_mb)}")
+        wrong = [_attack(command, seed, folder, calm, arguments) for seed in arguments.seeds]
+    return int(any(wrong))
+
+
+def _attack(
+    command: Sequence[str],
+    seed: int,
+    folder: Path,
+    calm: Tally,
+    arguments: argparse.Namespace,
+) -> bool:
+    """Run the study under fire, print what came of it, and say whether anything is wrong."""
+    random.seed(seed)
+    last, name = arguments.trials - 1, f"chaos-{seed}"
+    kills = [random.randint(0, last) for _ in range(arguments.worker_kills)]  # noqa: S311
+    drivers = [random.randint(1, last) for _ in range(arguments.driver_kills)]  # noqa: S311
+    tally = run_chaos([*command, "--name", name], kills, drivers)
+    wrong = inspect(name, folder, arguments.trials)
+    wrong["processes left"] = _count_left(folder)
     wrong["trials that ended twice"] = sum(n > 1 for n in tally.ends.values())
     wrong["workers that outlived their driver by 5 s"] = tally.left_behind
     wrong["kills that cost more than one reported epoch"] = int(tally.most_epochs_again > 1)
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_row("seed", str(arguments.seed))
+    table.add_row("seed", str(seed))
     table.add_row("trials, workers", f"{arguments.trials}, {arguments.workers}")
     table.add_row("workers killed", f"{tally.worker_kills}, {tally.kills_in_trials} in a trial")
     table.add_row("drivers killed", str(tally.driver_kills))
     table.add_row("slowest worker to leave its dead driver", f"{tally.slowest_leave:.1f} s")
-    table.add_row("undisturbed", f"{calm.seconds:.0f} s")
     table.add_row("under fire", f"{tally.seconds:.0f} s, {tally.seconds / calm.seconds:.2f} times")
     for what, count in wrong.items():
         table.add_row(what, str(count))
     Console(width=100).print(table)
-    return int(any(wrong.values()))
+    return any(wrong.values())
+
+
+def _count_left(folder: Path) -> int:
+    """Count the processes that still write to the studies' logs."""
+    logs = {str(path) for path in (folder / "logs").iterdir()}
+    left = 0
+    for output in Path("/proc").glob("[0-9]*/fd/1"):
+        try:
+            left += str(output.readlink()) in logs
+        except (FileNotFoundError, PermissionError):  # it has just ended, or is another person's
+            continue
+    return left
 
 
 if __name__ == "__main__":
