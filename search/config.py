@@ -311,7 +311,7 @@ class BudgetConfig(_Section):
     trials: int = Field(20, ge=1)
     """Trials in the whole study, earlier launches included."""
     max_seconds: float | None = Field(None, gt=0)
-    """Wall time of this launch, in seconds; running trials end at their next epoch."""
+    """Wall time of the search in this launch, in seconds; running trials end at their next epoch, and the winner waits for the search's end."""
     max_consecutive_failures: int = Field(10, ge=1)
     """Failed trials in a row after which the study stops."""
 

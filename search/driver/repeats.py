@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from search.config import StudyConfig
 from search.data.preparation import prepare_data
 from search.data.sequences import SequenceData
+from search.data.splits import DRAWN
 from search.driver.decision import Repeat, Scores, decide
 from search.driver.leaderboard import TrialRow, write_study
 from search.driver.loop import StudyLoop
@@ -30,7 +30,12 @@ class _Sides:
 
 
 def find_winner(
-    trials: Trials, tracker: Tracker, loop: StudyLoop, task: Task, own: SequenceData, view: View
+    trials: Trials,
+    tracker: Tracker,
+    loop: StudyLoop,
+    task: Task,
+    own: tuple[SequenceData, Path],
+    view: View,
 ) -> None:
     """Train the best trials and the defaults again, and note which has the best mean.
 
@@ -41,7 +46,7 @@ def find_winner(
         tracker: Where every training becomes a run.
         loop: Has workers that wait.
         task: Scores the naive baselines.
-        own: The study's own data.
+        own: The study's own data, and their folder.
         view: What the person sees.
 
     Raises:
@@ -66,7 +71,7 @@ def find_winner(
         )
         room = weights_folder(config) / "draws"
         sides = {
-            repeat: _draw_sides(config, repeat, room, task, own)
+            repeat: _draw_sides(trials, repeat, room, task, own)
             for repeat in sorted({repeat for _, repeat in missing})
         }
         _Finals(trials, tracker, loop, view, missing, sides).run()
@@ -85,20 +90,28 @@ def find_winner(
 
 
 def _draw_sides(
-    config: StudyConfig, repeat: int, room: Path, task: Task, own: SequenceData
+    trials: Trials, repeat: int, room: Path, task: Task, own: tuple[SequenceData, Path]
 ) -> _Sides:
     """Prepare the data of one repeat: with a validation side of its own where one can be drawn."""
-    folder = config.storage.folder.resolve() / "data"
-    metric = config.objective.metric
+    config, metric = trials.config, trials.config.objective.metric
+    known = {name: scores[metric] for name, scores in trials.notes["baselines"].items()}
+    same = _Sides(place=own[1], naive=known, overlap=0.0)
+    if config.split.method not in DRAWN:
+        return same
     try:
-        data, place = prepare_data(config, folder, draw=(draw_seed(config.seed, repeat), room))
+        data, place = prepare_data(
+            config,
+            config.storage.folder.resolve() / "data",
+            draw=(draw_seed(config.seed, repeat), room),
+        )
     except DataError:  # a draw without some class, say: the study's own sides are none such
-        data, place = prepare_data(config, folder)
-    drawn = data.targets_hash("validation") != own.targets_hash("validation")
+        return same
+    if data.targets_hash("validation") == own[0].targets_hash("validation"):
+        return same
     return _Sides(
         place=place,
         naive={one.name: one.validation[metric] for one in task.baselines(data)},
-        overlap=len(data.ends["validation"]) / len(data.ends["train"]) if drawn else 0.0,
+        overlap=len(data.ends["validation"]) / len(data.ends["train"]),
     )
 
 

@@ -143,7 +143,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
             loop = StudyLoop(room, trials, tracker, ready=set(ready), baseline=naive)
             endings.append(loop.run())
             if Ending.FINISHED in endings:
-                find_winner(trials, tracker, loop, task, data, view)
+                find_winner(trials, tracker, loop, task, (data, data_folder), view)
                 view.say("Looking at the test set, once.")
                 # an anomaly's threshold rests on validation targets, which nothing may have learned
                 refit = config.training.refit and task.kind != "anomaly"

@@ -168,13 +168,14 @@ def test_where_labels_are_noise_the_winner_is_no_better_than_chance(
 def test_a_finished_studys_best_are_compared_further_on_demand(
     waves: Path, storage_folder: Path
 ) -> None:
-    first = run_study(wave_study(waves, storage_folder), QuietView())
+    few = {"budget": {"trials": 2}, "training": {"max_epochs": 1}}
+    first = run_study(wave_study(waves, storage_folder, **few), QuietView())
     assert first.decision == {}
     assert first.winner == first.leaders[0]
     for repeats in (1, 2):
         view = QuietView()
         winner = {"candidates": 1, "repeats": repeats}
-        further = run_study(wave_study(waves, storage_folder, winner=winner), view)
+        further = run_study(wave_study(waves, storage_folder, winner=winner, **few), view)
         # What was trained for one repeat is not trained again for two.
         again = [text for text in view.said if " again, seed " in text]
         assert len(again) == len(further.decision["finalists"])
