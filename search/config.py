@@ -323,6 +323,8 @@ class WinnerConfig(_Section):
     """Best trials of the search that are trained again, beside the default hyperparameters."""
     repeats: int = Field(3, ge=0)
     """Trainings of each, with fresh seeds and, where the split draws its sides at random, a fresh validation side; the best mean wins. 0: the best trial of the search wins."""
+    members: int = Field(1, ge=1)
+    """Finalists whose mean prediction is scored on the test set and exported as one model, the best first: more than 1 where data are few and candidates differ. Not for anomaly."""
 
 
 class WorkersConfig(_Section):
@@ -406,6 +408,20 @@ class StudyConfig(_Section):
         objective = settings.get("objective")
         given = objective if isinstance(objective, Mapping) else {}
         return {**settings, "objective": {**given, "metric": METRICS[kind]}}
+
+    @model_validator(mode="after")
+    def _check_members(self) -> "StudyConfig":
+        if self.winner.members > 1 and self.task.kind == "anomaly":
+            raise ValueError(
+                f"winner.members must be 1 for anomaly: errors and thresholds of several models are "
+                f"no one model's. Received: members={self.winner.members}."
+            )
+        if self.winner.members > 1 and self.winner.repeats == 0:
+            raise ValueError(
+                f"winner.members above 1 must come with winner.repeats, which say who the best "
+                f"are. Received: members={self.winner.members}, repeats=0."
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_stride(self) -> "StudyConfig":

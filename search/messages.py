@@ -171,18 +171,33 @@ class RepeatTrial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreTrial:
-    """Score a trained candidate on the test targets.
+class Member:
+    """A trained candidate: the model that is scored and exported, or one of those it is the mean of.
 
     Attributes:
-        parameters: The hyperparameters that rebuild it, as a trial recorded them.
+        number: The trial's number.
+        parameters: The hyperparameters that rebuild it, as the trial recorded them.
         seed: The trial's seed.
         weights: Path of the weights file.
+        epochs: How long it was trained.
     """
 
+    number: int
     parameters: Parameters
     seed: int
     weights: str
+    epochs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreMembers:
+    """Score the mean prediction of trained candidates on the test targets.
+
+    Attributes:
+        members: One or more.
+    """
+
+    members: tuple[Member, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +206,7 @@ class Stop:
 
 
 ToWorker: TypeAlias = (
-    ListSpace | TrainTrial | Answer | Verdict | RepeatTrial | RefitTrial | ScoreTrial | Stop
+    ListSpace | TrainTrial | Answer | Verdict | RepeatTrial | RefitTrial | ScoreMembers | Stop
 )
 
 
@@ -354,7 +369,7 @@ class TrialRefitted:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialScored:
-    """The answer to ``ScoreTrial``.
+    """The answer to ``ScoreMembers``.
 
     Attributes:
         metrics: Metrics on the test targets, without prefix.

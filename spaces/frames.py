@@ -81,10 +81,11 @@ def mirror_clips(tensor: keras.KerasTensor) -> keras.KerasTensor:
 def show_motion(
     tensor: keras.KerasTensor, hp: keras_tuner.HyperParameters, default: str
 ) -> keras.KerasTensor:
-    """Show frames, what changed from each frame to the next, or both.
+    """Show frames, what changed from each frame to the next, how much it changed, or two of these.
 
     Real clips of few cameras are told apart by their background, which says nothing in the next
-    camera: differences of frames hide it.
+    camera: differences of frames hide it. Their magnitudes keep small movements where averages of
+    differences, as of a lower resolution, lose them.
 
     Args:
         tensor: Clips of shape (batch, frames, height, width, channels).
@@ -92,9 +93,11 @@ def show_motion(
         default: The default of ``motion``.
 
     Returns:
-        Clips of the same shape, with twice the channels for "both". The first difference is 0.
+        Clips of the same shape, with twice the channels for "both", which is frames and
+        differences. The first difference is 0.
     """
-    motion = hp.Choice("motion", ["frames", "differences", "both"], default=default)
+    shown = ["frames", "differences", "magnitudes", "both"]
+    motion = hp.Choice("motion", shown, default=default)
     frames = tensor.shape[1]
     if motion == "frames":
         return tensor
@@ -108,6 +111,8 @@ def show_motion(
     changes = layers.ZeroPadding3D(((1, 0), (0, 0), (0, 0)), name="differences")(changes)
     if motion == "differences":
         return changes
+    if motion == "magnitudes":
+        return ops.absolute(changes)
     return layers.Concatenate(name="frames_and_differences")([tensor, changes])
 
 

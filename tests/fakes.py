@@ -20,7 +20,7 @@ from search.messages import (
     RefitTrial,
     RepeatTrial,
     Scalar,
-    ScoreTrial,
+    ScoreMembers,
     SpaceListed,
     Stop,
     ToWorker,
@@ -92,7 +92,7 @@ class ScriptedExecutor:
                 self.die(slot)
             case RefitTrial():
                 self._arrivals.append((slot, TrialRefitted(weights="refit.npz")))
-            case ScoreTrial():
+            case ScoreMembers():
                 self._arrivals.append((slot, TrialScored(metrics={"accuracy": 0.5})))
             case Stop():
                 pass

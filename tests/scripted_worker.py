@@ -11,7 +11,7 @@ from search.messages import (
     EpochReport,
     ListSpace,
     Outcome,
-    ScoreTrial,
+    ScoreMembers,
     SpaceListed,
     Stop,
     TrainTrial,
@@ -47,7 +47,7 @@ def _serve(channel: Any) -> None:
                 print("worker speaks")  # noqa: T201  # it must land in the log, not on the screen
                 print("and complains", file=sys.stderr)  # noqa: T201
                 _train(channel, order)
-            case ScoreTrial():
+            case ScoreMembers():
                 cores = float(len(os.sched_getaffinity(0)))
                 channel.send(TrialScored(metrics={"cores": cores}))
 

@@ -58,7 +58,9 @@ class Decision:
         trial: The winner's number.
         finalists: The numbers of the trials that were compared.
         repeats: How often each was trained again.
-        epochs: How long the winner is to be trained: the median of its best epochs.
+        members: The trials whose mean prediction is exported, the winner first.
+        epochs: How long each member is to be trained, by its number as text: the median of its best
+            epochs.
         means: The mean objective of each finalist, by its number, as text for JSON; without those
             that failed at a training.
         gap: How much better the winner was in the search than on average afterwards.
@@ -73,7 +75,8 @@ class Decision:
     trial: int
     finalists: list[int]
     repeats: int
-    epochs: int
+    members: list[int]
+    epochs: Mapping[str, int]
     means: Mapping[str, Mean]
     gap: float
     default: Mean | None
@@ -107,7 +110,8 @@ def decide(
     }
     if not sound:
         return _keep_leader(finalists, config)
-    best = max(sound, key=lambda row: sign * means[row.number].value)
+    ranked = sorted(sound, key=lambda row: -sign * means[row.number].value)
+    best, members = ranked[0], ranked[: config.winner.members]
     own = trained[best.number]
     others = trained.get(DEFAULTS, ()) if best.number != DEFAULTS and DEFAULTS in means else ()
     default = _compare(own, [one.value for one in others], sign) if others else None
@@ -117,7 +121,8 @@ def decide(
         trial=best.number,
         finalists=[row.number for row in finalists],
         repeats=config.winner.repeats,
-        epochs=round(statistics.median([(one.best_epoch or 0) + 1 for one in own])),
+        members=[row.number for row in members],
+        epochs={str(row.number): _find_epochs(trained[row.number]) for row in members},
         means={str(number): mean for number, mean in means.items()},
         gap=sign * ((best.value or 0.0) - means[best.number].value),
         default=default,
@@ -133,13 +138,18 @@ def _choose(number: int, repeats: Sequence[Repeat], config: StudyConfig) -> list
     return sorted(own, key=lambda one: one.repeat)
 
 
+def _find_epochs(trainings: Sequence[Repeat]) -> int:
+    return round(statistics.median([(one.best_epoch or 0) + 1 for one in trainings]))
+
+
 def _keep_leader(finalists: Sequence[TrialRow], config: StudyConfig) -> Decision:
     leader = finalists[0]
     return Decision(
         trial=leader.number,
         finalists=[row.number for row in finalists],
         repeats=config.winner.repeats,
-        epochs=(leader.best_epoch or 0) + 1,
+        members=[leader.number],
+        epochs={str(leader.number): (leader.best_epoch or 0) + 1},
         means={},
         gap=math.nan,
         default=None,

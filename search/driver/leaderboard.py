@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from search.messages import Outcome, Parameters, Scalar
+from search.messages import Member, Outcome, Parameters, Scalar
 from search.tasks import break_tie
 
 LEADERS = 10
@@ -42,6 +42,16 @@ class TrialRow:
     reason: str = ""
     seed: int = 0
     weights: str = ""
+
+    def as_member(self) -> Member:
+        """Name the candidate as the search trained it."""
+        return Member(
+            number=self.number,
+            parameters=self.parameters,
+            seed=self.seed,
+            weights=self.weights,
+            epochs=(self.best_epoch or 0) + 1,
+        )
 
 
 def rank(rows: Iterable[TrialRow], direction: str) -> list[TrialRow]:

@@ -2,8 +2,8 @@
 
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from search.driver.leaderboard import TrialRow, write_study
@@ -25,10 +25,11 @@ from search.messages import (
     DiskNews,
     EpochReport,
     FromWorker,
+    Member,
     Outcome,
     Question,
     RefitTrial,
-    ScoreTrial,
+    ScoreMembers,
     TrainTrial,
     TrialEnded,
     TrialRefitted,
@@ -128,33 +129,43 @@ class StudyLoop:
         """Have idle workers carry out orders, once the loop has run; see ``ask_workers``."""
         return ask_workers(self._room, self._idle, orders, reply, hear)
 
-    def refit(self, row: TrialRow, epochs: int) -> str:
-        """Have a worker train a complete trial's candidate on all but the test targets.
+    def refit(self, rows: Sequence[TrialRow], epochs: Mapping[str, int]) -> list[Member]:
+        """Have workers train complete trials' candidates on all but the test targets.
 
         Args:
-            row: A complete trial.
-            epochs: How long.
+            rows: Complete trials.
+            epochs: How long, by the trial's number as text.
 
         Returns:
-            The path of the weights file; empty if the candidate failed this time.
+            What was trained; a candidate that failed this time keeps its searched weights.
 
         Raises:
-            WorkerBug: If the worker cannot.
+            WorkerBug: If a worker cannot.
         """
-        order = RefitTrial(
-            number=row.number, parameters=row.parameters, seed=row.seed, epochs=epochs
-        )
-        (refitted,) = self.ask([order], TrialRefitted)
-        if not refitted.weights:
-            self._room.view.say(f"The searched weights are kept: {refitted.reason}")
-        return refitted.weights
+        orders = [
+            RefitTrial(
+                number=row.number,
+                parameters=row.parameters,
+                seed=row.seed,
+                epochs=epochs[str(row.number)],
+            )
+            for row in rows
+        ]
+        members = []
+        for row, order, refitted in zip(rows, orders, self.ask(orders, TrialRefitted), strict=True):
+            member = row.as_member()
+            if refitted.weights:
+                member = replace(member, weights=refitted.weights, epochs=order.epochs)
+            else:
+                self._room.view.say(f"The searched weights are kept: {refitted.reason}")
+            members.append(member)
+        return members
 
-    def score(self, row: TrialRow, weights: str) -> TrialScored:
-        """Have a worker score a complete trial's candidate on the test targets.
+    def score(self, members: Sequence[Member]) -> TrialScored:
+        """Have a worker score the mean prediction of trained candidates on the test targets.
 
         Args:
-            row: A complete trial.
-            weights: Path of its weights, refitted or not.
+            members: The candidates.
 
         Returns:
             Metrics and tables.
@@ -162,8 +173,7 @@ class StudyLoop:
         Raises:
             WorkerBug: If the worker cannot.
         """
-        order = ScoreTrial(parameters=row.parameters, seed=row.seed, weights=weights)
-        (scored,) = self.ask([order], TrialScored)
+        (scored,) = self.ask([ScoreMembers(members=tuple(members))], TrialScored)
         return scored
 
     def status(self) -> StudyStatus:

@@ -19,7 +19,7 @@ from search.messages import (
     ListSpace,
     RefitTrial,
     RepeatTrial,
-    ScoreTrial,
+    ScoreMembers,
     SpaceListed,
     TrialEnded,
     Verdict,
@@ -30,7 +30,7 @@ from search.messages import (
 
 TICK_SECONDS = 0.5
 """How often the driver looks at the clock and at Ctrl-C while no message comes."""
-Order: TypeAlias = RepeatTrial | RefitTrial | ScoreTrial
+Order: TypeAlias = RepeatTrial | RefitTrial | ScoreMembers
 Reply = TypeVar("Reply")
 
 

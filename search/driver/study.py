@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -294,30 +294,35 @@ def _look_at_test(
     refit: bool,
 ) -> None:
     """Score the winner, and baselines fitted on what it saw, on the test targets."""
-    best, before = trials.winner, trials.notes.get("test", {})
-    if best is None or trials.look:
+    rows, before = trials.members, trials.notes.get("test", {})
+    if not rows or trials.look:
         return
-    epochs = trials.decision.get("epochs", (best.best_epoch or 0) + 1)
-    refitted = loop.refit(best, epochs) if refit else ""
+    searched = [row.as_member() for row in rows]
+    epochs = {str(member.number): member.epochs for member in searched}
+    members = loop.refit(rows, trials.decision.get("epochs", epochs)) if refit else searched
+    refitted = members != searched
+    scored = loop.score(members)
     learned = data.with_more_training() if refitted else data
-    scored = loop.score(best, refitted or best.weights)
     test = {
-        "trial": best.number,
         "looks": before.get("looks", 0) + 1,
-        "refit": bool(refitted),
-        "epochs": epochs if refitted else (best.best_epoch or 0) + 1,
-        "weights": refitted or best.weights,
+        "refit": refitted,
+        "members": [asdict(member) for member in members],
         "scores": dict(scored.metrics),
         "tables": dict(scored.tables),
         "baselines": {one.name: one.score(data, "test") for one in task.baselines(learned)},
     }
-    if before.get("refit"):
-        Path(before["weights"]).unlink(missing_ok=True)
+    kept = {
+        member.weights for member in (*members, *(row.as_member() for row in trials.rows.values()))
+    }
+    for member in before.get("members", []):
+        if member["weights"] not in kept:
+            Path(member["weights"]).unlink(missing_ok=True)
     trials.note("test", test)
     tracker.log_study(
         metrics={f"test_{name}": value for name, value in test["scores"].items()},
         tags={
-            "winner": str(best.number),
+            "winner": str(rows[0].number),
+            "members": ", ".join(str(row.number) for row in rows),
             "test_looks": str(test["looks"]),
             "refit": str(test["refit"]).lower(),
         },

@@ -101,11 +101,10 @@ class Trials:
 
     @property
     def look(self) -> dict[str, Any]:
-        """What the one look at the test targets found for the best trial; empty before it."""
+        """What the one look at the test targets found for the winner; empty before it."""
         found: dict[str, Any] = self.notes.get("test", {})
-        if self.winner and found.get("trial") == self.winner.number:
-            return found
-        return {}
+        looked_at = [member["number"] for member in found.get("members", [])]
+        return found if looked_at and looked_at == [row.number for row in self.members] else {}
 
     @property
     def finalists(self) -> list[TrialRow]:
@@ -129,7 +128,16 @@ class Trials:
         asked = {"repeats": self.config.winner.repeats, "finalists": numbers}
         if not numbers or {name: decided.get(name) for name in asked} != asked:
             return None
+        if len(decided["members"]) != min(self.config.winner.members, len(decided["means"]) or 1):
+            return None
         return self.rows[decided["trial"]]
+
+    @property
+    def members(self) -> list[TrialRow]:
+        """The trials whose mean prediction is exported, the winner first; empty without one."""
+        winner = self.winner
+        numbers = self.decision.get("members", [winner.number] if winner else [])
+        return [self.rows[number] for number in numbers]
 
     @property
     def decision(self) -> dict[str, Any]:
@@ -241,7 +249,7 @@ class Trials:
     def keep_models(self, count: int) -> None:
         """Remove the weights of all but the best complete trials and those that may yet win."""
         kept = {row.number for row in (*self.leaders[:count], *self.finalists)}
-        kept.add(self.notes.get("winner", {}).get("trial", DEFAULTS))
+        kept.update(self.notes.get("winner", {}).get("members", []))
         for row in self.leaders[count:]:
             if row.weights and row.number not in kept:
                 Path(row.weights).unlink(missing_ok=True)

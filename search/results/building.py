@@ -3,7 +3,7 @@
 import importlib
 import importlib.metadata
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from search.config import make_config
 from search.data.sequences import Array, Side
 from search.errors import StudyError
-from search.messages import WorkerSetup
+from search.messages import Member, WorkerSetup
 from search.results.formats import (
     EXAMPLE,
     FLAVOR,
@@ -30,8 +30,7 @@ from search.results.formats import (
 )
 from search.tasks import Direction
 from search.worker.batches import predict
-from search.worker.hyperparameters import replay
-from search.worker.weights import load_weights
+from search.worker.members import rebuild
 from search.worker.workbench import Candidate, Workbench
 
 SAMPLED = 100
@@ -50,16 +49,23 @@ MODELS = importlib.import_module(FLAVOR)
 
 
 def build_model(
-    *, config: Mapping[str, Any], row: Mapping[str, Any], data: str, folder: str, side: Side
+    *,
+    config: Mapping[str, Any],
+    members: Sequence[Mapping[str, Any]],
+    value: float,
+    data: str,
+    folder: str,
+    side: Side,
 ) -> dict[str, Any]:
-    """Rebuild a trial's model and write it.
+    """Rebuild what was trained and write it as one model.
 
     Args:
         config: The study's settings.
-        row: The trial's parameters, seed, value on ``side`` and weights path, by those names.
+        members: The trained candidates, as ``Member``.
+        value: The objective that they had on ``side``.
         data: Folder of the prepared data.
         folder: Where to write; its folder "export" gets the files that the person takes away.
-        side: The side that its weights were scored on when they were kept.
+        side: The side that they were scored on.
 
     Returns:
         The fields of ``Built``.
@@ -70,8 +76,8 @@ def build_model(
     place = Path(folder)
     setup = WorkerSetup(config=make_config(config), data=Path(data), weights=place, log=place)
     bench = Workbench(setup)
-    candidate = _rebuild(bench, row)
-    score = _check_score(bench, candidate, row["value"], side)
+    candidate = _rebuild(bench, [Member(**member) for member in members])
+    score = _check_score(bench, candidate, value, side)
     numbers = np.linspace(0, len(bench.data.ends["validation"]) - 1, SAMPLED).astype(np.int64)
     ends = bench.data.ends["validation"][np.unique(numbers)]
     windows = candidate.inputs.gather(ends).astype(np.float32)
@@ -97,19 +103,17 @@ def build_model(
     )
 
 
-def _rebuild(bench: Workbench, row: Mapping[str, Any]) -> Candidate:
-    """Build the candidate by its recorded answers and load its best epoch's weights."""
+def _rebuild(bench: Workbench, members: Sequence[Member]) -> Candidate:
+    """Build the candidates by their recorded answers and load their weights."""
     try:
-        candidate = bench.build(replay(row["parameters"]), row["seed"])
-        load_weights(candidate.model, Path(row["weights"]))
+        return rebuild(bench, members)
     except (LookupError, ValueError, OSError, BadZipFile) as exc:
         reason = str(exc).splitlines()[0].rstrip(".")
         raise StudyError(
             f"space must build the model whose weights were kept: {reason}. Received: "
-            f"space={bench.config.space!r}, weights={row['weights']!r}. Restore the space as it "
-            f"was when the study ran."
+            f"space={bench.config.space!r}, weights={[member.weights for member in members]}. "
+            f"Restore the space as it was when the study ran."
         ) from exc
-    return candidate
 
 
 def _check_score(bench: Workbench, candidate: Candidate, recorded: float, side: Side) -> float:

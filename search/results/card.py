@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from search.driver.leaderboard import write_parameters
 from search.driver.provenance import find_commit
 from search.results.formats import (
     EXAMPLE,
@@ -121,9 +122,9 @@ def write_card(winner: Winner, built: Built, checked: Checked, sizes: Mapping[st
     name, row = winner.config.name, winner.row
     parts = [
         f"# {name}",
-        f"The winner of {winner.trials} trials of study `{name}`: trial {row.number}, "
-        f"{winner.epochs} epochs, {row.parameter_count:,} weights, search space "
-        f"`{winner.config.space}`. Task: {winner.config.task.kind}.",
+        f"The winner of {winner.trials} trials of study `{name}`: {_name_members(winner)}, "
+        f"{winner.parameter_count:,} weights, search space `{winner.config.space}`. Task: "
+        f"{winner.config.task.kind}.",
         "## Use",
         _fence(_write_use(winner, built, checked)),
         *_write_serving(built),
@@ -137,6 +138,7 @@ def write_card(winner: Winner, built: Built, checked: Checked, sizes: Mapping[st
         _write_data(winner),
         "## Hyperparameters",
         _table(("name", "value"), row.parameters.items()),
+        *_write_other_members(winner),
         "## Files",
         _table(("file", "bytes"), ((f"`{k}`", f"{size:,}") for k, size in sizes.items())),
         f"`{PREPROCESSING}` holds sequence length, channels, classes, mean and scale; `{EXAMPLE}` "
@@ -203,11 +205,13 @@ def _write_scores(winner: Winner) -> str:
         k.removeprefix("val_"): v for k, v in winner.row.metrics.items() if k[:4] == "val_"
     }
     names = [metric, *(name for name in own if name != metric)]
+    numbers = [str(member.number) for member in winner.members]
+    who = f"mean of trials {', '.join(numbers)}" if numbers[1:] else f"trial {numbers[0]}"
     rows = [(f"trial {winner.row.number}", "validation", own)]
     rows += [(name, "validation", scores) for name, scores in winner.baselines.items()]
     if winner.test:
         names = [name for name in names if name in winner.test]
-        rows += [(f"trial {winner.row.number}", "test", winner.test)]
+        rows += [(who, "test", winner.test)]
         rows += [(name, "test", scores) for name, scores in winner.test_baselines.items()]
     table = [
         (who, side, *(f"{scores.get(name, math.nan):.4f}" for name in names))
@@ -216,17 +220,30 @@ def _write_scores(winner: Winner) -> str:
     return _table(("model", "side", *names), table)
 
 
+def _name_members(winner: Winner) -> str:
+    named = [f"trial {member.number}, {member.epochs} epochs" for member in winner.members]
+    return named[0] if not named[1:] else f"the mean prediction of {'; '.join(named)}"
+
+
+def _write_other_members(winner: Winner) -> list[str]:
+    """Write the hyperparameters of all members but the winner."""
+    return [
+        f"Trial {member.number}: {write_parameters(member.parameters)}."
+        for member in winner.members[1:]
+    ]
+
+
 def _write_looks(winner: Winner) -> str:
     times = "once" if winner.looks == 1 else f"{winner.looks} times"
     metric = winner.config.objective.metric
     refit = (
-        " The chosen candidate was then trained again on training and validation targets together: "
-        "the weights here, and the test score, are that training's."
+        " What was chosen was then trained again on training and validation targets together: the "
+        "weights here, and the test score, are those of that training."
     )
     if winner.test:
         return (
             f"The test targets were looked at {times} in this study, after {metric} on validation "
-            f"had chosen the trial.{refit if winner.refit else ''}"
+            f"had chosen.{refit if winner.refit else ''}"
         )
     return f"The test targets were not looked at for this trial, and {times} for others."
 

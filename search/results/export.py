@@ -114,15 +114,14 @@ def _make_exports(folder: Path) -> Path:
 
 def _build(builder: FreshProcess, winner: Winner, room: Path) -> Built:
     (room / "export").mkdir()
-    row = asdict(winner.row)
-    if winner.refit:
-        row["value"] = winner.test[winner.config.objective.metric]
+    tested = bool(winner.test)
     reply = builder.call(
         config=winner.config.model_dump(mode="json"),
-        row=row,
+        members=[asdict(member) for member in winner.members],
+        value=winner.test[winner.config.objective.metric] if tested else winner.row.value,
         data=str(winner.data),
         folder=str(room),
-        side="test" if winner.refit else "validation",
+        side="test" if tested else "validation",
     )
     shapes = {name: tuple(reply[name]) for name in ("inputs", "outputs")}
     return Built(**{**reply, **shapes})

@@ -121,7 +121,8 @@ class Registry:
                 tags=dict(self.tags),
                 description=f"Trial {winner.row.number} of study {self.name}: {metric} "
                 f"{winner.row.value:.4f} on validation in the search."
-                + (" Trained again on validation too." if winner.refit else ""),
+                + (" Trained again on validation too." if winner.refit else "")
+                + (f" Mean of {len(winner.members)} trials." if winner.members[1:] else ""),
                 model_id=logged.model_id,
             )
             # As MLflow's own register_model does: the model's page names its versions by this tag.
@@ -152,7 +153,7 @@ class Registry:
         model.save(package / "MLmodel")
         self.client.log_model_artifacts(logged.model_id, str(package))
         self.client.finalize_logged_model(logged.model_id, "READY")
-        output = LoggedModelOutput(logged.model_id, step=winner.epochs - 1)
+        output = LoggedModelOutput(logged.model_id, step=winner.members[0].epochs - 1)
         self.client.log_outputs(run_id, [output])
         return logged
 

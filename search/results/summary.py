@@ -122,7 +122,9 @@ def _draw_test(summary: StudySummary) -> Table | None:
     table.add_column("on the untouched test set")
     for name in names:
         table.add_column(name, justify="right")
-    lines = {f"trial {summary.winner.number}": summary.test}
+    members = summary.decision.get("members", [summary.winner.number])
+    who = f"mean of trials {', '.join(map(str, members))}" if members[1:] else f"trial {members[0]}"
+    lines = {who: summary.test}
     lines |= {f"naive: {name}": scores for name, scores in summary.test_baselines.items()}
     for who, scores in lines.items():
         table.add_row(who, *(_write_score(scores.get(name, math.nan)) for name in names))

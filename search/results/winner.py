@@ -1,8 +1,8 @@
 """The best trial of a study, as the stores hold it: nothing is trained here."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from search.driver.leaderboard import TrialRow, rank
 from search.driver.storage import open_storage
 from search.driver.trials import read_row
 from search.errors import StudyError, nearest
+from search.messages import Member
 
 Scores = Mapping[str, float]
 
@@ -24,9 +25,10 @@ class Winner:
 
     Attributes:
         config: The study.
-        row: The trial; with the weights of its refit where it was trained again.
-        refit: Whether the weights were trained on validation targets too.
-        epochs: How long they were trained.
+        row: The trial.
+        members: The trained candidates whose mean prediction is exported, the winner's first.
+        refit: Whether they were trained on validation targets too.
+        parameter_count: The weights of all members together.
         decision: How it was chosen among the best, as ``search.driver.decision.Decision``; empty
             where the search alone chose.
         trials: Trials that the study holds, of any outcome.
@@ -41,8 +43,9 @@ class Winner:
 
     config: StudyConfig
     row: TrialRow
+    members: tuple[Member, ...]
     refit: bool
-    epochs: int
+    parameter_count: int
     decision: Mapping[str, Any]
     trials: int
     data: Path
@@ -81,14 +84,17 @@ def load_winner(name: str, folder: Path) -> Winner:
     test = notes.get("test", {})
     decision = notes.get("winner", {})
     best = next((row for row in leaders if row.number == decision.get("trial")), leaders[0])
-    looked = test.get("trial") == best.number
-    refit = looked and test["refit"]
-    row = replace(best, weights=test["weights"]) if refit else best
+    numbers = decision.get("members", [best.number])
+    looked = numbers == [member["number"] for member in test.get("members", [])]
+    by_number = {row.number: row for row in leaders}
+    # Before the look there is no score to check a mean of several by.
+    members = [Member(**one) for one in test["members"]] if looked else [best.as_member()]
     return Winner(
         config=make_config(notes["config"]),
-        row=row,
-        refit=refit,
-        epochs=test["epochs"] if looked else (best.best_epoch or 0) + 1,
+        row=best,
+        members=tuple(members),
+        refit=looked and test["refit"],
+        parameter_count=sum(by_number[one.number].parameter_count or 0 for one in members),
         decision=decision,
         trials=len(trials),
         data=data,
@@ -97,7 +103,7 @@ def load_winner(name: str, folder: Path) -> Winner:
         test=test["scores"] if looked else {},
         test_baselines=test["baselines"] if looked else {},
         looks=test.get("looks", 0),
-        digest=_hash_weights(row, name),
+        digest=_hash_weights(members, name),
     )
 
 
@@ -134,11 +140,14 @@ def _find_data(folder: Path, fingerprint: str) -> tuple[Path, SequenceCard]:
     return folder, card
 
 
-def _hash_weights(row: TrialRow, name: str) -> str:
-    if not row.weights or not Path(row.weights).is_file():
-        raise StudyError(
-            f"storage.folder must hold the weights of the best trial. Received: study={name!r}, "
-            f"whose trial {row.number} has none. Restore its weights file under checkpoints, or "
-            f"launch the study under another name."
-        )
-    return hashlib.sha256(Path(row.weights).read_bytes()).hexdigest()
+def _hash_weights(members: Sequence[Member], name: str) -> str:
+    digest = hashlib.sha256()
+    for member in members:
+        if not member.weights or not Path(member.weights).is_file():
+            raise StudyError(
+                f"storage.folder must hold the weights of the best trial. Received: "
+                f"study={name!r}, whose trial {member.number} has none. Restore its weights file "
+                f"under checkpoints, or launch the study under another name."
+            )
+        digest.update(Path(member.weights).read_bytes())
+    return digest.hexdigest()

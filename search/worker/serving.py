@@ -4,7 +4,6 @@ import importlib.metadata
 import os
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 
 import keras
 
@@ -16,7 +15,7 @@ from search.messages import (
     RefitTrial,
     RepeatTrial,
     Scalar,
-    ScoreTrial,
+    ScoreMembers,
     SpaceListed,
     Stop,
     TrainTrial,
@@ -26,9 +25,9 @@ from search.messages import (
     WorkerSetup,
 )
 from search.worker.hyperparameters import AskingHyperParameters, replay
+from search.worker.members import rebuild
 from search.worker.retraining import refit_trial, repeat_trial
 from search.worker.training import Channel, run_trial
-from search.worker.weights import load_weights
 from search.worker.workbench import Workbench
 from spaces import SPACES
 
@@ -69,10 +68,8 @@ def _carry_out(order: object, bench: Workbench, channel: Channel) -> None:
             channel.send(repeat_trial(bench, order, channel, replay(order.parameters)))
         case RefitTrial():
             channel.send(refit_trial(bench, order, channel, replay(order.parameters)))
-        case ScoreTrial():
-            candidate = bench.build(replay(order.parameters), order.seed)
-            load_weights(candidate.model, Path(order.weights))
-            metrics, tables = bench.examine(candidate, "test")
+        case ScoreMembers():
+            metrics, tables = bench.examine(rebuild(bench, order.members), "test")
             channel.send(TrialScored(metrics=metrics, tables=tables))
         case _:
             raise TypeError(f"order must be one of ToWorker. Received: order={order!r}.")

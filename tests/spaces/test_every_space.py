@@ -43,7 +43,7 @@ VARIANTS = [
     ("anomaly", {}),
     ("anomaly foretold", {}),
     ("clip classification", {"motion": "both", "frame_summary": "grid"}),
-    ("clip classification", {"frame_summary": "max", "downscale": 1}),
+    ("clip classification", {"frame_summary": "max", "downscale": 1, "motion": "magnitudes"}),
     ("clip regression", {}),
     ("frames", {"moves": 2, "motion": "both"}),
     ("frames", {"skip": "gate", "decoder": "dense"}),

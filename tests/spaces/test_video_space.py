@@ -1,6 +1,7 @@
 import random
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 
@@ -45,6 +46,17 @@ def test_differences_start_with_zero_and_hide_what_stands_still(build):
     assert shown(clips).numpy()[:, 0] == pytest.approx(0)
     assert shown(clips).numpy()[:, 1:] == pytest.approx(np.diff(clips, axis=1))
     assert shown(clips + 7).numpy() == pytest.approx(shown(clips).numpy(), abs=1e-5)
+
+
+def test_magnitudes_are_how_large_the_differences_are():
+    hp = keras_tuner.HyperParameters()
+    hp.Fixed("motion", "magnitudes")
+    inputs = keras.Input((3, 4, 4, 1))
+    model = keras.Model(inputs, frames.show_motion(inputs, hp, default="frames"))
+    clips = np.random.default_rng(0).random((2, 3, 4, 4, 1), "float32")
+    shown = np.asarray(model(clips))
+    assert shown[:, 0] == pytest.approx(0)
+    assert shown[:, 1:] == pytest.approx(np.abs(np.diff(clips, axis=1)), abs=1e-6)
 
 
 def test_whole_clips_are_mirrored_and_only_in_training():

@@ -37,10 +37,18 @@ def repeats(
 
 
 def judge(
-    finalists: list[TrialRow], trained: list[Repeat], direction: str = "maximize", count: int = 3
+    finalists: list[TrialRow],
+    trained: list[Repeat],
+    direction: str = "maximize",
+    count: int = 3,
+    members: int = 1,
 ) -> Decision:
     config = make_config(
-        {"name": "s", "objective": {"metric": "accuracy"}, "winner": {"repeats": count}}
+        {
+            "name": "s",
+            "objective": {"metric": "accuracy"},
+            "winner": {"repeats": count, "members": members},
+        }
     )
     return decide(finalists, trained, direction, config)
 
@@ -51,7 +59,8 @@ def test_the_best_mean_wins_and_not_the_best_score_of_the_search() -> None:
     assert decision.trial == 0
     assert decision.means["0"].value == pytest.approx(0.75)
     assert decision.gap == pytest.approx(-0.03)
-    assert decision.epochs == 7
+    assert decision.epochs == {"0": 7}
+    assert decision.members == [0]
     assert decision.default is None
     assert "the default hyperparameters won" in decision.sentence
 
@@ -79,10 +88,19 @@ def test_a_finalist_that_fails_once_cannot_win() -> None:
     assert "7" not in decision.means
 
 
+def test_the_members_are_the_best_by_their_mean() -> None:
+    trained = repeats(7, [0.70] * 3) + repeats(4, [0.80] * 3) + repeats(0, [0.75] * 3)
+    decision = judge([row(7, 0.9), row(4, 0.8), row(0, 0.7)], trained, members=2)
+    assert (decision.trial, decision.members) == (4, [4, 0])
+    assert decision.epochs == {"4": 7, "0": 7}
+    lower = judge([row(7, 0.9), row(4, 0.8), row(0, 0.7)], trained, "minimize", members=5)
+    assert lower.members == [7, 0, 4]
+
+
 def test_where_all_fail_the_best_of_the_search_is_kept_and_it_is_said() -> None:
     trained = repeats(7, [None, 0.6, 0.6]) + repeats(0, [0.6, None, None])
     decision = judge([row(7, 0.9), row(0, 0.6)], trained)
-    assert (decision.trial, decision.epochs) == (7, 4)
+    assert (decision.trial, decision.members, decision.epochs) == (7, [7], {"7": 4})
     assert "failed when it was trained again" in decision.sentence
 
 

@@ -378,9 +378,10 @@ def test_a_test_score_belongs_to_the_trial_that_it_was_taken_for(
     launch = Launch(storage, rising_curve, budget={"trials": 5}, winner={"repeats": 0})
     launch.run()
     best = launch.trials.leaders[0].number
-    launch.trials.note("test", {"trial": best, "scores": {"accuracy": 0.5}})
+    looked = {"members": [{"number": best}], "scores": {"accuracy": 0.5}}
+    launch.trials.note("test", looked)
     assert launch.trials.look["scores"] == {"accuracy": 0.5}
-    launch.trials.note("test", {"trial": best + 1, "scores": {"accuracy": 0.5}})
+    launch.trials.note("test", {**looked, "members": [{"number": best + 1}]})
     assert launch.trials.look == {}
 
 
@@ -390,7 +391,9 @@ def test_a_worker_that_dies_in_the_refit_is_followed_by_another(
     launch = Launch(storage, rising_curve, budget={"trials": 3})
     launch.run()
     launch.executor.die_in_refit = True
-    assert launch.loop.refit(launch.trials.leaders[0], epochs=3) == "refit.npz"
+    row = launch.trials.leaders[0]
+    (member,) = launch.loop.refit([row], {str(row.number): 3})
+    assert (member.number, member.weights, member.epochs) == (row.number, "refit.npz", 3)
 
 
 def order_repeats(launch: Launch, count: int) -> list[RepeatTrial]:
@@ -490,12 +493,19 @@ def test_a_winner_holds_until_other_trials_are_the_best(
     trials = launch.trials
     assert trials.winner is None
     numbers = [row.number for row in trials.finalists]
-    trials.note("winner", {"trial": numbers[1], "finalists": numbers, "repeats": 2})
+    decided = {
+        "trial": numbers[1],
+        "members": [numbers[1]],
+        "means": dict.fromkeys(map(str, numbers)),
+        "finalists": numbers,
+        "repeats": 2,
+    }
+    trials.note("winner", decided)
     assert trials.winner == trials.rows[numbers[1]]
-    trials.note("winner", {"trial": numbers[1], "finalists": numbers[:-1], "repeats": 2})
-    assert trials.winner is None
-    trials.note("winner", {"trial": numbers[1], "finalists": numbers, "repeats": 3})
-    assert trials.winner is None
+    assert trials.members == [trials.rows[numbers[1]]]
+    for other in ({"finalists": numbers[:-1]}, {"repeats": 3}, {"members": numbers[:2]}):
+        trials.note("winner", decided | other)
+        assert trials.winner is None
 
 
 def test_a_worker_is_replaced_after_its_share_of_trials(

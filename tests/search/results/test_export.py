@@ -255,15 +255,19 @@ def test_a_space_that_builds_another_model_than_the_trials_is_refused(
     folder: Path, tmp_path: Path, change: dict[str, float | None], message: str
 ) -> None:
     winner = load_winner("small", folder)
-    row = {**asdict(winner.row), "value": winner.test["log_loss"]}
-    target = row if "value" in change else row["parameters"]
-    target |= change
+    (member,) = [asdict(member) for member in winner.members]
+    if "value" not in change:
+        member["parameters"] |= change
     if None in change.values():
-        del target["lstm_units"]
-    config = winner.config.model_dump(mode="json")
+        del member["parameters"]["lstm_units"]
     with pytest.raises(StudyError, match=message):
         build_model(
-            config=config, row=row, data=str(winner.data), folder=str(tmp_path), side="test"
+            config=winner.config.model_dump(mode="json"),
+            members=[member],
+            value=change.get("value", winner.test["log_loss"]),
+            data=str(winner.data),
+            folder=str(tmp_path),
+            side="test",
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -280,12 +284,13 @@ def test_the_chosen_trial_is_exported_and_not_the_best_of_the_search(
     study = optuna.load_study(study_name="two", storage=open_storage(place))
     # As if the other finalist had the better mean.
     other = 1 - summary.winner.number
-    study.set_user_attr("winner", {**study.user_attrs["winner"], "trial": other})
+    held = study.user_attrs["winner"]
+    study.set_user_attr("winner", {**held, "trial": other, "members": [other]})
     winner = load_winner("two", place)
     assert winner.row.number == other
     assert winner.test == {}
     card = (export_best("two", folder=place).folder / "README.md").read_text()
-    assert f"trial {other}, {(winner.row.best_epoch or 0) + 1} epochs" in card
+    assert f"trial {other}, {winner.members[0].epochs} epochs" in card
     assert summary.decision["sentence"] in card
 
 
@@ -308,7 +313,7 @@ def test_a_study_without_a_complete_trial_has_nothing_to_export(tmp_path: Path) 
 
 
 def test_missing_weights_are_named(folder: Path) -> None:
-    weights = Path(load_winner("small", folder).row.weights)
+    weights = Path(load_winner("small", folder).members[0].weights)
     away = weights.rename(weights.with_suffix(".away"))
     try:
         with pytest.raises(StudyError, match="whose trial 0 has none"):

@@ -164,3 +164,16 @@ def build_hoard(hp):
         loss="sparse_categorical_crossentropy",
     )
     return model
+
+
+def build_either_head(hp):
+    inputs = keras.Input((8, 2))
+    features = keras.layers.LSTM(2)(inputs)
+    if hp.Choice("head", ["one", "two"]) == "one":
+        outputs, loss = keras.layers.Dense(1, "sigmoid")(features), "binary_crossentropy"
+    else:
+        outputs = keras.layers.Dense(2, "softmax")(features)
+        loss = "sparse_categorical_crossentropy"
+    model = keras.Model(inputs, outputs)
+    model.compile("adam", loss)
+    return model

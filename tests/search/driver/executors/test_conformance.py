@@ -17,7 +17,7 @@ from search.messages import (
     EpochReport,
     FromWorker,
     Outcome,
-    ScoreTrial,
+    ScoreMembers,
     TrainTrial,
     TrialEnded,
     TrialScored,
@@ -168,7 +168,7 @@ def test_workers_share_the_cores(processes: ProcessExecutor) -> None:
     wait_for(processes, WorkerReady, 2)
     cores = 0.0
     for slot in range(2):
-        processes.send(slot, ScoreTrial(parameters={}, seed=0, weights=""))
+        processes.send(slot, ScoreMembers(members=()))
         scored = wait_for(processes, TrialScored)[-1][1]
         assert isinstance(scored, TrialScored)
         cores += scored.metrics["cores"]
