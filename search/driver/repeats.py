@@ -69,13 +69,13 @@ def find_winner(
             f"Training {len(finalists)} trials {config.winner.repeats} times again: trials "
             f"{', '.join(str(row.number) for row in finalists)}."
         )
-        room = weights_folder(config) / "draws"
+        draws = weights_folder(config) / "draws"
         sides = {
-            repeat: _draw_sides(trials, repeat, room, task, own)
+            repeat: _draw_sides(trials, repeat, draws, task, own)
             for repeat in sorted({repeat for _, repeat in missing})
         }
         _Finals(trials, tracker, loop, view, missing, sides).run()
-        shutil.rmtree(room, ignore_errors=True)
+        shutil.rmtree(draws, ignore_errors=True)
     repeats = [Repeat(**one) for one in trials.notes["repeats"]]
     decision = decide(finalists, repeats, trials.direction, config)
     trials.note("winner", asdict(decision))
@@ -90,7 +90,7 @@ def find_winner(
 
 
 def _draw_sides(
-    trials: Trials, repeat: int, room: Path, task: Task, own: tuple[SequenceData, Path]
+    trials: Trials, repeat: int, draws: Path, task: Task, own: tuple[SequenceData, Path]
 ) -> _Sides:
     """Prepare the data of one repeat: with a validation side of its own where one can be drawn."""
     config, metric = trials.config, trials.config.objective.metric
@@ -102,7 +102,7 @@ def _draw_sides(
         data, place = prepare_data(
             config,
             config.storage.folder.resolve() / "data",
-            draw=(draw_seed(config.seed, repeat), room),
+            draw=(draw_seed(config.seed, repeat), draws),
         )
     except DataError:  # a draw without some class, say: the study's own sides are none such
         return same
