@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from search.config import StudyConfig
 
@@ -155,19 +155,21 @@ class RefitTrial:
 class RepeatTrial:
     """Train a complete trial's candidate again as in the search, with a fresh seed.
 
-    Epochs are reported and ``TrialEnded`` follows, as for a trial; nothing is kept on disk.
+    Epochs are reported and ``TrialEnded`` follows, as for a trial.
 
     Attributes:
         number: The trial's number.
         parameters: The hyperparameters that rebuild it, as the trial recorded them.
         seed: The fresh seed.
         data: Folder of the prepared data, whose validation side may be another than the study's.
+        weights: Where the best epoch's weights go; ``None`` to keep none.
     """
 
     number: int
     parameters: Parameters
     seed: int
     data: Path
+    weights: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,13 +193,17 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreMembers:
-    """Score the mean prediction of trained candidates on the test targets.
+    """Score the mean prediction of trained candidates.
 
     Attributes:
         members: One or more.
+        side: Whose targets.
+        data: Folder of the prepared data; ``None`` for the study's own.
     """
 
     members: tuple[Member, ...]
+    side: Literal["validation", "test"] = "test"
+    data: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -372,7 +378,7 @@ class TrialScored:
     """The answer to ``ScoreMembers``.
 
     Attributes:
-        metrics: Metrics on the test targets, without prefix.
+        metrics: Metrics on the side's targets, without prefix.
         tables: What the metrics do not say, by name: a confusion matrix, errors by step ahead.
     """
 

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from search.config import StudyConfig
@@ -32,6 +32,7 @@ class Repeat:
         reason: Why it ended, where the outcome needs a reason.
         naive: The objective of each naive baseline, fitted and scored on the same targets.
         overlap: Validation targets over training targets; 0 where the study's own sides were used.
+        weights: Path of the best epoch's weights; empty where none are kept.
     """
 
     number: int
@@ -46,6 +47,7 @@ class Repeat:
     reason: str = ""
     naive: Scores = field(default_factory=dict)
     overlap: float = 0.0
+    weights: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +60,18 @@ class Decision:
         trial: The winner's number.
         finalists: The numbers of the trials that were compared.
         repeats: How often each was trained again.
+        asked: How many members were asked for.
         members: The trials whose mean prediction is exported, the winner first.
         epochs: How long each member is to be trained, by its number as text: the median of its best
             epochs.
         means: The mean objective of each finalist, by its number, as text for JSON; without those
             that failed at a training.
+        together: The mean objective of the members' mean prediction; ``None`` for one member.
         gap: How much better the winner was in the search than on average afterwards.
-        default: How much better it is than the default hyperparameters, training by training;
-            ``None`` if it is the default, or the default failed.
-        naive: How much better it is than the best naive baseline, training by training; ``None``
-            where no baseline has a score.
+        default: How much better what is exported is than the default hyperparameters, training by
+            training; ``None`` if it is the default, or the default failed.
+        naive: How much better what is exported is than the best naive baseline, training by
+            training; ``None`` where no baseline has a score.
         baseline: That baseline's name, or empty.
         sentence: Whether it is worth having, for a person.
     """
@@ -75,9 +79,11 @@ class Decision:
     trial: int
     finalists: list[int]
     repeats: int
+    asked: int
     members: list[int]
     epochs: Mapping[str, int]
     means: Mapping[str, Mean]
+    together: Mean | None
     gap: float
     default: Mean | None
     naive: Mean | None
@@ -85,10 +91,10 @@ class Decision:
     sentence: str
 
 
-def decide(
+def choose_members(
     finalists: Sequence[TrialRow], repeats: Sequence[Repeat], direction: str, config: StudyConfig
-) -> Decision:
-    """Choose the winner by the mean of its trainings after the search.
+) -> dict[int, list[Repeat]]:
+    """Choose the trials whose mean prediction is exported: those with the best means.
 
     Args:
         finalists: The trials that were compared, the best of the search first.
@@ -97,45 +103,93 @@ def decide(
         config: The study.
 
     Returns:
+        The trainings of each by its number, the winner first; of equals the better in the search
+        is first. Nothing if every finalist failed at a training.
+    """
+    trained = _collect(finalists, repeats, config)
+    means = _average(trained)
+    ranked = sorted(means, key=lambda number: -_sign(direction) * means[number].value)
+    return {number: trained[number] for number in ranked[: config.winner.members]}
+
+
+def decide(
+    finalists: Sequence[TrialRow],
+    repeats: Sequence[Repeat],
+    direction: str,
+    config: StudyConfig,
+    together: Sequence[float] = (),
+) -> Decision:
+    """Choose the winner by the mean of its trainings after the search.
+
+    Args:
+        finalists: The trials that were compared, the best of the search first.
+        repeats: Trainings of these and perhaps of other trials.
+        direction: "maximize" or "minimize".
+        config: The study.
+        together: The objective of the members' mean prediction in each repeat, in order, where
+            ``choose_members`` chose several.
+
+    Returns:
         Of the finalists that failed at no training, the one with the best mean, of equals the
         better in the search. The best of the search if all failed at one.
     """
-    sign = 1.0 if direction == "maximize" else -1.0
-    trained = {row.number: _choose(row.number, repeats, config) for row in finalists}
-    sound = [row for row in finalists if all(one.value is not None for one in trained[row.number])]
-    means = {
-        row.number: find_mean([one.value or 0.0 for one in own], own[0].overlap)
-        for row in sound
-        for own in (trained[row.number],)
-    }
-    if not sound:
+    sign = _sign(direction)
+    members = choose_members(finalists, repeats, direction, config)
+    if not members:
         return _keep_leader(finalists, config)
-    ranked = sorted(sound, key=lambda row: -sign * means[row.number].value)
-    best, members = ranked[0], ranked[: config.winner.members]
-    own = trained[best.number]
-    others = trained.get(DEFAULTS, ()) if best.number != DEFAULTS and DEFAULTS in means else ()
-    default = _compare(own, [one.value for one in others], sign) if others else None
+    trained = _collect(finalists, repeats, config)
+    means = _average(trained)
+    best = next(iter(members))
+    own, overlap = trained[best], trained[best][0].overlap
+    scores = list(together) if members.keys() - {best} else _values(own)
+    others = _values(trained[DEFAULTS]) if DEFAULTS in means and list(members) != [DEFAULTS] else []
     baseline = _find_baseline(own, sign)
-    naive = _compare(own, [one.naive[baseline] for one in own], sign) if baseline else None
-    return Decision(
-        trial=best.number,
+    naive = [one.naive[baseline] for one in own] if baseline else []
+    found = {row.number: row.value or 0.0 for row in finalists}
+    decision = Decision(
+        trial=best,
         finalists=[row.number for row in finalists],
         repeats=config.winner.repeats,
-        members=[row.number for row in members],
-        epochs={str(row.number): _find_epochs(trained[row.number]) for row in members},
+        asked=config.winner.members,
+        members=list(members),
+        epochs={str(number): _find_epochs(trainings) for number, trainings in members.items()},
         means={str(number): mean for number, mean in means.items()},
-        gap=sign * ((best.value or 0.0) - means[best.number].value),
-        default=default,
-        naive=naive,
+        together=find_mean(scores, overlap) if members.keys() - {best} else None,
+        gap=sign * (found[best] - means[best].value),
+        default=_compare(scores, others, sign, overlap),
+        naive=_compare(scores, naive, sign, overlap),
         baseline=baseline,
-        sentence=_write(means[best.number], (baseline, naive), default, own, config),
+        sentence="",
     )
+    return replace(decision, sentence=_write(decision, overlap, config))
 
 
-def _choose(number: int, repeats: Sequence[Repeat], config: StudyConfig) -> list[Repeat]:
-    """Find one trial's trainings that count, in order."""
-    own = [one for one in repeats if one.number == number and one.repeat < config.winner.repeats]
-    return sorted(own, key=lambda one: one.repeat)
+def _sign(direction: str) -> float:
+    return 1.0 if direction == "maximize" else -1.0
+
+
+def _collect(
+    finalists: Sequence[TrialRow], repeats: Sequence[Repeat], config: StudyConfig
+) -> dict[int, list[Repeat]]:
+    """Find each finalist's trainings that count, in order."""
+    counted = sorted(
+        (one for one in repeats if one.repeat < config.winner.repeats), key=lambda one: one.repeat
+    )
+    return {row.number: [one for one in counted if one.number == row.number] for row in finalists}
+
+
+def _values(trainings: Sequence[Repeat]) -> list[float]:
+    """Read off the objective of trainings of which none failed."""
+    return [one.value for one in trainings if one.value is not None]
+
+
+def _average(trained: Mapping[int, Sequence[Repeat]]) -> dict[int, Mean]:
+    """Average the objective of each finalist that failed at no training."""
+    return {
+        number: find_mean(_values(own), own[0].overlap)
+        for number, own in trained.items()
+        if len(_values(own)) == len(own)
+    }
 
 
 def _find_epochs(trainings: Sequence[Repeat]) -> int:
@@ -148,9 +202,11 @@ def _keep_leader(finalists: Sequence[TrialRow], config: StudyConfig) -> Decision
         trial=leader.number,
         finalists=[row.number for row in finalists],
         repeats=config.winner.repeats,
+        asked=config.winner.members,
         members=[leader.number],
         epochs={str(leader.number): (leader.best_epoch or 0) + 1},
         means={},
+        together=None,
         gap=math.nan,
         default=None,
         naive=None,
@@ -162,11 +218,14 @@ def _keep_leader(finalists: Sequence[TrialRow], config: StudyConfig) -> Decision
     )
 
 
-def _compare(own: Sequence[Repeat], others: Sequence[float | None], sign: float) -> Mean:
-    """Average how much better some trainings are than others on the same targets."""
+def _compare(
+    own: Sequence[float], others: Sequence[float], sign: float, overlap: float
+) -> Mean | None:
+    """Average how much better some scores are than others on the same targets, if there are any."""
+    if not others:
+        return None
     pairs = zip(own, others, strict=True)
-    differences = [sign * ((one.value or 0.0) - (other or 0.0)) for one, other in pairs]
-    return find_mean(differences, own[0].overlap)
+    return find_mean([sign * (one - other) for one, other in pairs], overlap)
 
 
 def _find_baseline(own: Sequence[Repeat], sign: float) -> str:
@@ -179,29 +238,27 @@ def _find_baseline(own: Sequence[Repeat], sign: float) -> str:
     return max(means, key=lambda name: sign * means[name], default="")
 
 
-def _write(
-    mean: Mean,
-    naive: tuple[str, Mean | None],
-    default: Mean | None,
-    own: Sequence[Repeat],
-    config: StudyConfig,
-) -> str:
-    """Say in one sentence whether the winner is worth having."""
-    metric, baseline = config.objective.metric, naive[0]
-    trainings = f"{len(own)} trainings" if own[1:] else "1 training"
-    sides = "each on another validation side" if own[0].overlap else "all on the same targets"
-    parts = [_write_difference(f"than {baseline}", naive[1])] if naive[1] else []
-    parts += [_write_difference("than the default hyperparameters", default)] if default else []
-    parts += [] if default or own[0].number != DEFAULTS else ["the default hyperparameters won"]
-    found = f"Trial {own[0].number} has {metric} {mean} in {trainings}, {sides}"
+def _write(decision: Decision, overlap: float, config: StudyConfig) -> str:
+    """Say in one sentence whether what is exported is worth having."""
+    named = ", ".join(map(str, decision.members))
+    who = f"The mean of trials {named}" if decision.together else f"Trial {named}"
+    mean = decision.together or decision.means[str(decision.trial)]
+    trainings = f"{mean.count} trainings" if mean.count > 1 else "1 training"
+    sides = "each on another validation side" if overlap else "all on the same targets"
+    found = f"{who} has {config.objective.metric} {mean} in {trainings}, {sides}"
+    parts = [_write_difference(decision.baseline, decision.naive)] if decision.naive else []
+    if decision.default:
+        parts.append(_write_difference("the default hyperparameters", decision.default))
+    if decision.members == [DEFAULTS]:
+        parts.append("the default hyperparameters won")
     return f"{found}: {'; '.join(parts)}." if parts else f"{found}."
 
 
-def _write_difference(than: str, difference: Mean) -> str:
+def _write_difference(other: str, difference: Mean) -> str:
     if difference.low > 0:
         word = "better"
     elif difference.high < 0:
         word = "worse"
     else:
         word = "not shown to be better"
-    return f"{word} {than} (by {difference})"
+    return f"{word} than {other} (by {difference})"

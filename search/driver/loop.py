@@ -29,11 +29,9 @@ from search.messages import (
     Outcome,
     Question,
     RefitTrial,
-    ScoreMembers,
     TrainTrial,
     TrialEnded,
     TrialRefitted,
-    TrialScored,
     Verdict,
     WorkerDied,
     WorkerReady,
@@ -160,21 +158,6 @@ class StudyLoop:
                 self._room.view.say(f"The searched weights are kept: {refitted.reason}")
             members.append(member)
         return members
-
-    def score(self, members: Sequence[Member]) -> TrialScored:
-        """Have a worker score the mean prediction of trained candidates on the test targets.
-
-        Args:
-            members: The candidates.
-
-        Returns:
-            Metrics and tables.
-
-        Raises:
-            WorkerBug: If the worker cannot.
-        """
-        (scored,) = self.ask([ScoreMembers(members=tuple(members))], TrialScored)
-        return scored
 
     def status(self) -> StudyStatus:
         """Say where the study stands."""

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from search.config import StudyConfig
 from search.data.preparation import prepare_data
 from search.data.sequences import SequenceData
 from search.data.splits import DRAWN
-from search.driver.decision import Repeat, Scores, decide
+from search.driver.decision import Repeat, Scores, choose_members, decide
 from search.driver.leaderboard import TrialRow, write_study
 from search.driver.loop import StudyLoop
 from search.driver.optimization import draw_seed, repeat_seed
@@ -16,7 +17,15 @@ from search.driver.progress import View, write_seconds
 from search.driver.tracking.tracker import Tracker
 from search.driver.trials import Trials, weights_folder
 from search.errors import DataError
-from search.messages import EpochReport, Outcome, RepeatTrial, TrialEnded
+from search.messages import (
+    EpochReport,
+    Member,
+    Outcome,
+    RepeatTrial,
+    ScoreMembers,
+    TrialEnded,
+    TrialScored,
+)
 from search.tasks import Task
 
 
@@ -57,36 +66,80 @@ def find_winner(
     finalists = trials.finalists
     if trials.winner is not None or not finalists:
         return
-    done = {(one["number"], one["repeat"]): one for one in trials.notes.get("repeats", [])}
+    several = config.winner.members > 1
+    done = {
+        (one.number, one.repeat)
+        for one in _read_repeats(trials)
+        # the mean of several is scored by the weights of each
+        if one.value is None or not several or Path(one.weights).is_file()
+    }
     missing = [
         (row, repeat)
         for repeat in range(config.winner.repeats)
         for row in finalists
         if (row.number, repeat) not in done
     ]
+    place = _repeats_folder(config)
+    needed = range(config.winner.repeats) if several else sorted({number for _, number in missing})
+    sides = {number: _draw_sides(trials, number, place, task, own) for number in needed}
     if missing:
         view.say(
             f"Training {len(finalists)} trials {config.winner.repeats} times again: trials "
             f"{', '.join(str(row.number) for row in finalists)}."
         )
-        draws = weights_folder(config) / "draws"
-        sides = {
-            repeat: _draw_sides(trials, repeat, draws, task, own)
-            for repeat in sorted({repeat for _, repeat in missing})
-        }
+        place.mkdir(parents=True, exist_ok=True)
         _Finals(trials, tracker, loop, view, missing, sides).run()
-        shutil.rmtree(draws, ignore_errors=True)
-    repeats = [Repeat(**one) for one in trials.notes["repeats"]]
-    decision = decide(finalists, repeats, trials.direction, config)
+    repeats = _read_repeats(trials)
+    members = choose_members(finalists, repeats, trials.direction, config)
+    together = _score_together(trials, loop, members, sides) if len(members) > 1 else []
+    decision = decide(finalists, repeats, trials.direction, config, together)
     trials.note("winner", asdict(decision))
+    shutil.rmtree(place, ignore_errors=True)
     view.say(decision.sentence)
-    mean = decision.means.get(str(decision.trial))
+    mean = decision.together or decision.means.get(str(decision.trial))
     table = write_study(trials.rows.values(), trials.direction, config.objective.metric)
     tracker.log_study(
         metrics={"winner_mean": mean.value} if mean else {},
         tags={"decision": decision.sentence},
         description=f"{decision.sentence}\n\n{table}",
     )
+
+
+def _repeats_folder(config: StudyConfig) -> Path:
+    """Name the folder that the finalists' data and weights are kept in until the winner is known."""
+    return weights_folder(config) / "repeats"
+
+
+def _read_repeats(trials: Trials) -> list[Repeat]:
+    return [Repeat(**one) for one in trials.notes.get("repeats", [])]
+
+
+def _score_together(
+    trials: Trials,
+    loop: StudyLoop,
+    members: Mapping[int, Sequence[Repeat]],
+    sides: Mapping[int, _Sides],
+) -> list[float]:
+    """Score the mean prediction of the members in each repeat, on its validation side."""
+    orders = [
+        ScoreMembers(
+            members=tuple(
+                Member(
+                    number=one.number,
+                    parameters=trials.rows[one.number].parameters,
+                    seed=one.seed,
+                    weights=one.weights,
+                    epochs=(one.best_epoch or 0) + 1,
+                )
+                for one in trainings
+            ),
+            side="validation",
+            data=sides[number].place,
+        )
+        for number, trainings in enumerate(zip(*members.values(), strict=True))
+    ]
+    metric = trials.config.objective.metric
+    return [scored.metrics[metric] for scored in loop.ask(orders, TrialScored)]
 
 
 def _draw_sides(
@@ -138,13 +191,15 @@ class _Finals:
 
     def run(self) -> None:
         """Train them all."""
-        seed = self._trials.config.seed
+        config = self._trials.config
+        place = _repeats_folder(config) if config.winner.members > 1 else None
         orders = [
             RepeatTrial(
                 number=row.number,
                 parameters=row.parameters,
-                seed=repeat_seed(seed, row.number, repeat),
+                seed=repeat_seed(config.seed, row.number, repeat),
                 data=self._sides[repeat].place,
+                weights=place and place / f"trial_{row.number:05d}_{repeat}.npz",
             )
             for row, repeat in self._missing
         ]
@@ -171,9 +226,15 @@ class _Finals:
             reason=message.reason,
             naive=sides.naive,
             overlap=sides.overlap,
+            weights=message.weights,
         )
         self._tracker.log_repeat(row.number, number, message, self._curves[place])
-        self._trials.note("repeats", [*self._trials.notes.get("repeats", []), asdict(repeat)])
+        others = [
+            asdict(one)
+            for one in _read_repeats(self._trials)
+            if (one.number, one.repeat) != (row.number, number)
+        ]
+        self._trials.note("repeats", [*others, asdict(repeat)])
         self._done += 1
         self._say(repeat, row)
 

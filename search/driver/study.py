@@ -36,7 +36,7 @@ from search.driver.tracking.spool import spool_path
 from search.driver.tracking.tracker import Tracker
 from search.driver.trials import Trials, weights_folder
 from search.errors import ConfigError, StudyError, TrackingError
-from search.messages import Table, WorkerSetup
+from search.messages import ScoreMembers, Table, TrialScored, WorkerSetup
 from search.tasks import Baseline, Direction, Task, make_task, objective_direction
 
 
@@ -301,7 +301,7 @@ def _look_at_test(
     epochs = {str(member.number): member.epochs for member in searched}
     members = loop.refit(rows, trials.decision.get("epochs", epochs)) if refit else searched
     refitted = members != searched
-    scored = loop.score(members)
+    (scored,) = loop.ask([ScoreMembers(members=tuple(members))], TrialScored)
     learned = data.with_more_training() if refitted else data
     test = {
         "looks": before.get("looks", 0) + 1,

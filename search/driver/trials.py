@@ -125,10 +125,9 @@ class Trials:
             return next(iter(self.leaders), None)
         decided = self.notes.get("winner", {})
         numbers = [row.number for row in self.finalists]
-        asked = {"repeats": self.config.winner.repeats, "finalists": numbers}
+        wanted = self.config.winner
+        asked = {"repeats": wanted.repeats, "asked": wanted.members, "finalists": numbers}
         if not numbers or {name: decided.get(name) for name in asked} != asked:
-            return None
-        if len(decided["members"]) != min(self.config.winner.members, len(decided["means"]) or 1):
             return None
         return self.rows[decided["trial"]]
 
@@ -250,6 +249,7 @@ class Trials:
         """Remove the weights of all but the best complete trials and those that may yet win."""
         kept = {row.number for row in (*self.leaders[:count], *self.finalists)}
         kept.update(self.notes.get("winner", {}).get("members", []))
+        kept.update(member["number"] for member in self.notes.get("test", {}).get("members", []))
         for row in self.leaders[count:]:
             if row.weights and row.number not in kept:
                 Path(row.weights).unlink(missing_ok=True)

@@ -105,6 +105,13 @@ def _draw_finalists(summary: StudySummary) -> Table | None:
             "failed" if mean is None else f"{mean['value']:.4f}",
             "" if mean is None else _write_interval(mean),
         )
+    if decision["together"] is not None:
+        table.add_row(
+            f"mean of trials {', '.join(map(str, decision['members']))}",
+            "",
+            f"{decision['together']['value']:.4f}",
+            _write_interval(decision["together"]),
+        )
     return table
 
 

@@ -35,7 +35,7 @@ class Winner:
         data: Folder of the prepared data.
         card: What is known of the data.
         baselines: The naive baselines' metrics on validation.
-        test: The trial's metrics on the test targets; empty if they were not looked at for it.
+        test: The members' metrics on the test targets; empty before the first look.
         test_baselines: The naive baselines' metrics on the test targets, likewise.
         looks: How often the study looked at the test targets.
         digest: SHA-256 of the kept weights: the same trial and digest are the same model.
@@ -58,7 +58,9 @@ class Winner:
 
 
 def load_winner(name: str, folder: Path) -> Winner:
-    """Find the trial that a study chose: by comparing the best again, or else the best.
+    """Find the trial that a study chose: what the last look at the test targets was for.
+
+    Before the first look it is the winner among the best, or else the best of the search.
 
     Args:
         name: The study's name.
@@ -82,18 +84,19 @@ def load_winner(name: str, folder: Path) -> Winner:
     notes = study.user_attrs
     data, card = _find_data(folder / "data" / notes["fingerprint"][:16], notes["fingerprint"])
     test = notes.get("test", {})
-    decision = notes.get("winner", {})
-    best = next((row for row in leaders if row.number == decision.get("trial")), leaders[0])
-    numbers = decision.get("members", [best.number])
-    looked = numbers == [member["number"] for member in test.get("members", [])]
     by_number = {row.number: row for row in leaders}
+    looked = [Member(**one) for one in test.get("members", [])]
+    decision = notes.get("winner", {})
+    if looked and decision.get("members") != [one.number for one in looked]:
+        decision = {}  # of another launch, whose trials were not what was scored last
+    best = by_number[looked[0].number if looked else decision.get("trial", leaders[0].number)]
     # Before the look there is no score to check a mean of several by.
-    members = [Member(**one) for one in test["members"]] if looked else [best.as_member()]
+    members = looked or [best.as_member()]
     return Winner(
         config=make_config(notes["config"]),
         row=best,
         members=tuple(members),
-        refit=looked and test["refit"],
+        refit=bool(looked) and test["refit"],
         parameter_count=sum(by_number[one.number].parameter_count or 0 for one in members),
         decision=decision,
         trials=len(trials),

@@ -46,7 +46,12 @@ def repeat_trial(
         return curve.ended(hp, OUTCOMES[type(exc)], str(exc), trace=traceback.format_exc())
     if curve.verdict.outcome is not None:
         return curve.ended(hp, curve.verdict.outcome, curve.verdict.reason)
-    return curve.ended(hp, Outcome.COMPLETE, curve.reason)
+    path = order.weights
+    if path is not None:
+        model = curve.candidate.model
+        model.set_weights(curve.best_weights)
+        keep(lambda: save_weights(model, path), path, channel)
+    return curve.ended(hp, Outcome.COMPLETE, curve.reason, weights=str(path or ""))
 
 
 def refit_trial(

@@ -69,7 +69,8 @@ def _carry_out(order: object, bench: Workbench, channel: Channel) -> None:
         case RefitTrial():
             channel.send(refit_trial(bench, order, channel, replay(order.parameters)))
         case ScoreMembers():
-            metrics, tables = bench.examine(rebuild(bench, order.members), "test")
+            there = bench if order.data is None else bench.on(order.data)
+            metrics, tables = there.examine(rebuild(there, order.members), order.side)
             channel.send(TrialScored(metrics=metrics, tables=tables))
         case _:
             raise TypeError(f"order must be one of ToWorker. Received: order={order!r}.")

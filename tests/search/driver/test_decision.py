@@ -1,6 +1,7 @@
 """Who wins, and what is said of it, from scores that are given."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -42,6 +43,7 @@ def judge(
     direction: str = "maximize",
     count: int = 3,
     members: int = 1,
+    together: Sequence[float] = (),
 ) -> Decision:
     config = make_config(
         {
@@ -50,7 +52,7 @@ def judge(
             "winner": {"repeats": count, "members": members},
         }
     )
-    return decide(finalists, trained, direction, config)
+    return decide(finalists, trained, direction, config, together)
 
 
 def test_the_best_mean_wins_and_not_the_best_score_of_the_search() -> None:
@@ -90,11 +92,29 @@ def test_a_finalist_that_fails_once_cannot_win() -> None:
 
 def test_the_members_are_the_best_by_their_mean() -> None:
     trained = repeats(7, [0.70] * 3) + repeats(4, [0.80] * 3) + repeats(0, [0.75] * 3)
-    decision = judge([row(7, 0.9), row(4, 0.8), row(0, 0.7)], trained, members=2)
+    three = [row(7, 0.9), row(4, 0.8), row(0, 0.7)]
+    decision = judge(three, trained, members=2, together=[0.82, 0.84, 0.83])
     assert (decision.trial, decision.members) == (4, [4, 0])
     assert decision.epochs == {"4": 7, "0": 7}
-    lower = judge([row(7, 0.9), row(4, 0.8), row(0, 0.7)], trained, "minimize", members=5)
+    lower = judge(three, trained, "minimize", members=5, together=[0.6] * 3)
     assert lower.members == [7, 0, 4]
+
+
+def test_what_is_said_of_several_members_is_said_of_their_mean() -> None:
+    trained = repeats(4, [0.80] * 3) + repeats(0, [0.81] * 3)
+    finalists = [row(4, 0.8), row(0, 0.7)]
+    decision = judge(finalists, trained, members=2, together=[0.82, 0.84, 0.83])
+    assert decision.together is not None
+    assert decision.default is not None
+    assert decision.naive is not None
+    assert decision.together.value == pytest.approx(0.83)
+    assert decision.naive.value == pytest.approx(0.83 - 0.6)
+    # The best alone is the default, and the mean is compared with it all the same.
+    assert decision.trial == 0
+    assert decision.default.value == pytest.approx(0.83 - 0.81)
+    assert decision.sentence.startswith("The mean of trials 0, 4 has accuracy 0.8300")
+    assert "better than the default hyperparameters (by 0.0200" in decision.sentence
+    assert "won" not in decision.sentence
 
 
 def test_where_all_fail_the_best_of_the_search_is_kept_and_it_is_said() -> None:

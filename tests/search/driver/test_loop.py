@@ -495,15 +495,15 @@ def test_a_winner_holds_until_other_trials_are_the_best(
     numbers = [row.number for row in trials.finalists]
     decided = {
         "trial": numbers[1],
+        "asked": 1,
         "members": [numbers[1]],
-        "means": dict.fromkeys(map(str, numbers)),
         "finalists": numbers,
         "repeats": 2,
     }
     trials.note("winner", decided)
     assert trials.winner == trials.rows[numbers[1]]
     assert trials.members == [trials.rows[numbers[1]]]
-    for other in ({"finalists": numbers[:-1]}, {"repeats": 3}, {"members": numbers[:2]}):
+    for other in ({"finalists": numbers[:-1]}, {"repeats": 3}, {"asked": 2}):
         trials.note("winner", decided | other)
         assert trials.winner is None
 

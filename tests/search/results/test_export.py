@@ -286,12 +286,20 @@ def test_the_chosen_trial_is_exported_and_not_the_best_of_the_search(
     other = 1 - summary.winner.number
     held = study.user_attrs["winner"]
     study.set_user_attr("winner", {**held, "trial": other, "members": [other]})
+    looked = study.user_attrs["test"]
+    study.set_user_attr("test", {})
     winner = load_winner("two", place)
     assert winner.row.number == other
     assert winner.test == {}
     card = (export_best("two", folder=place).folder / "README.md").read_text()
     assert f"trial {other}, {winner.members[0].epochs} epochs" in card
     assert summary.decision["sentence"] in card
+    # What was looked at last is exported, and what was decided of another is not said of it.
+    study.set_user_attr("test", looked)
+    winner = load_winner("two", place)
+    assert winner.row.number == summary.winner.number
+    assert winner.test == looked["scores"]
+    assert winner.decision == {}
 
 
 def test_an_unknown_study_is_answered_with_the_nearest(folder: Path) -> None:

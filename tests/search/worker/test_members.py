@@ -9,10 +9,11 @@ import pytest
 from search.config import make_config
 from search.data.preparation import prepare_data
 from search.errors import InvalidArchitecture
-from search.messages import Member, WorkerSetup
+from search.messages import Member, ScoreMembers, Stop, TrialScored, WorkerSetup
 from search.worker.batches import predict
 from search.worker.hyperparameters import AskingHyperParameters
 from search.worker.members import rebuild
+from search.worker.serving import serve
 from search.worker.weights import save_weights
 from search.worker.workbench import Workbench
 
@@ -32,6 +33,20 @@ def bench(tmp_path: Path) -> Workbench:
     _, folder = prepare_data(config, tmp_path / "data")
     setup = WorkerSetup(config=config, data=folder, weights=tmp_path, log=tmp_path / "log")
     return Workbench(setup)
+
+
+class Told:
+    """A line to a driver that has made up its mind."""
+
+    def __init__(self, orders: list[Any]) -> None:
+        self.said: list[Any] = []
+        self._orders = iter(orders)
+
+    def send(self, message: Any) -> None:
+        self.said.append(message)
+
+    def recv(self) -> Any:
+        return next(self._orders)
 
 
 def train(bench: Workbench, number: int, **answers: Any) -> tuple[Member, np.ndarray]:
@@ -58,6 +73,27 @@ def test_several_members_predict_their_mean_each_from_its_own_rows(bench: Workbe
     assert found == pytest.approx(np.mean([outputs for _, outputs in trained], axis=0), abs=1e-5)
     assert not np.allclose(trained[0][1], trained[1][1], atol=1e-3)
     assert bench.score(joined, "test").keys() == {"accuracy", "macro_f1", "log_loss", "auroc"}
+
+
+def test_a_mean_is_scored_on_the_sides_that_are_asked_for(bench: Workbench, tmp_path: Path) -> None:
+    members = [
+        train(bench, 3, sequence_length=24)[0],
+        train(bench, 5, sequence_length=7, lstm_units=9)[0],
+    ]
+    # other data, prepared elsewhere, as for another validation side
+    other = bench.config.model_copy(update={"seed": bench.config.seed + 1})
+    data, folder = prepare_data(other, tmp_path / "other")
+    assert data.targets_hash("validation") != bench.data.targets_hash("validation")
+    _, own = prepare_data(bench.config, tmp_path / "data")
+    setup = WorkerSetup(config=bench.config, data=own, weights=tmp_path, log=tmp_path / "log")
+    channel = Told([ScoreMembers(members=tuple(members), side="validation", data=folder), Stop()])
+    serve(channel, setup)
+    _, scored = channel.said
+    there = bench.on(folder)
+    outputs = np.mean([there.predict(rebuild(there, [m]))("validation") for m in members], axis=0)
+    expected = there.task.score(data, "validation", lambda side: outputs)
+    assert isinstance(scored, TrialScored)
+    assert scored.metrics == pytest.approx(expected, abs=1e-5)
 
 
 def test_one_member_stays_the_model_that_it_was(bench: Workbench) -> None:
