@@ -1,7 +1,6 @@
 """One suggestion becomes a trained candidate: build, fit, epoch reports, best-epoch weights."""
 
 import math
-import re
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +42,7 @@ from search.worker.checkpoints import (
     set_state,
 )
 from search.worker.hyperparameters import AskingHyperParameters
+from search.worker.memory import check_memory, own_memory_mb
 from search.worker.weights import save_weights
 from search.worker.workbench import Candidate, Workbench, candidate_errors
 
@@ -124,16 +124,6 @@ def run_trial(
     candidate.model.set_weights(curve.best_weights)
     keep(lambda: save_weights(candidate.model, path), path, channel)
     return curve.ended(hp, Outcome.COMPLETE, curve.reason, weights=str(path))
-
-
-def own_memory_mb() -> float:
-    """Measure the memory that this process shares with nobody, in MiB; 0 where none can say."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return 0.0
-    found = re.search(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)
-    return int(found[1]) / 1024 if found else 0.0
 
 
 def keep(write: Callable[[], None], path: Path, channel: Channel) -> None:
@@ -287,7 +277,12 @@ class Plan:
 def fit_candidate(
     bench: Workbench, candidate: Candidate, hp: AskingHyperParameters, plan: Plan
 ) -> None:
-    """Train, by the hypermodel's own ``fit`` where it has one."""
+    """Train, by the hypermodel's own ``fit`` where it has one.
+
+    Raises:
+        OutOfMemory: If it is known beforehand that a step does not fit; a ``fit`` of the
+            hypermodel's own chooses its batches, so that nothing is known of it.
+    """
     data, model = bench.data, candidate.model
     ends = np.concatenate([data.ends[side] for side in plan.sides])
     known = {"epochs": plan.epochs, "callbacks": list(plan.callbacks), "verbose": 0}
@@ -300,6 +295,7 @@ def fit_candidate(
         return
     asked = int(hp.values.get("batch_size", bench.config.training.batch_size))
     batch_size = min(asked, len(ends))
+    check_memory(model, batch_size, bench.config.workers.max_memory_mb)
     steps = -(-len(ends) // batch_size)
     epochs = range(plan.begin, plan.epochs)
     if not epochs:  # the trial had only its end to tell

@@ -20,6 +20,7 @@ from search.messages import Table, WorkerSetup
 from search.tasks import Predict, Task, make_task, objective_direction
 from search.worker.batches import predict
 from search.worker.hyperparameters import AskingHyperParameters
+from search.worker.memory import limit_weights
 from search.worker.spaces import make_hypermodel, takes_input_shape
 from spaces.shapes import ShapeClipped
 
@@ -110,12 +111,17 @@ class Workbench:
             "epochs": self.config.training.max_epochs,
         }
         hypermodel = make_hypermodel(self.config.space, self.config.space_arguments, offered)
-        with candidate_errors(), warnings.catch_warnings(record=True) as caught:
+        limit = self.config.training.max_parameters
+        caught: list[warnings.WarningMessage]
+        with (
+            candidate_errors(),
+            limit_weights(limit),
+            warnings.catch_warnings(record=True) as caught,
+        ):
             warnings.simplefilter("always", ShapeClipped)
             model = hypermodel.build(hp)
             if not model.built:
                 model(inputs.gather(self.data.ends["validation"][:1]))
-        limit = self.config.training.max_parameters
         if model.count_params() > limit:
             raise OversizedModel(
                 f"training.max_parameters allows {limit:,} weights. "

@@ -1,5 +1,6 @@
 """One worker's work on small real data: batches, epochs, verdicts, kept weights, refits."""
 
+import re
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -308,6 +309,31 @@ def test_a_model_beyond_the_limit_is_not_trained(bench: Workbench) -> None:
     assert ended.outcome is Outcome.OVERSIZED
     assert line.told == []
     assert ended.parameters["sequence_length"] == 24
+
+
+@pytest.mark.parametrize(
+    "bench",
+    [
+        {
+            "space": "user_spaces:Wide",
+            "training": {"max_parameters": 20_000_000},
+            "workers": {"max_memory_mb": 4000},
+        }
+    ],
+    indirect=True,
+)
+def test_a_candidate_that_cannot_fit_is_not_trained(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    line = Line()
+    ended = run_trial(bench, TrainTrial(number=0, seed=1), line, defaults())
+    assert ended.outcome is Outcome.OUT_OF_MEMORY
+    assert ended.epochs == 0
+    assert re.search(r"needs [\d,]+ MiB at the least for one step of 64 targets", ended.reason)
+    assert ended.parameters["sequence_length"] == 24
+    # a narrower one of the same space is trained
+    assert run_trial(bench, TrainTrial(number=1, seed=1), line, defaults(units=4)).epochs > 0
 
 
 def test_a_refit_trains_on_validation_too_and_leaves_its_weights(bench: Workbench) -> None:

@@ -149,6 +149,23 @@ class Hoard(keras.layers.Layer):
         return inputs + 0.0 * keras.ops.mean(taken)
 
 
+class Wide(keras_tuner.HyperModel):
+    """Few weights, and outputs of six gigabytes for 64 windows."""
+
+    def __init__(self, input_shape, classes):
+        super().__init__()
+        self.input_shape, self.classes = input_shape, classes
+
+    def build(self, hp):
+        units = hp.Int("units", 1, 1_000_000, default=1_000_000)
+        inputs = keras.Input(self.input_shape)
+        wide = keras.layers.GlobalAveragePooling1D()(keras.layers.Dense(units)(inputs))
+        outputs = keras.layers.Dense(self.classes, activation="softmax")(wide)
+        model = keras.Model(inputs, outputs)
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+
+
 def build_hoard(hp):
     """Two fifths of what it can build need more than a gigabyte."""
     model = keras.Sequential(
