@@ -51,7 +51,7 @@ def test_the_first_command_ends_with_an_exported_model(storage_folder: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_five_lines_of_python_run(tmp_path: Path, storage_folder: Path) -> None:
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     (code,) = blocks("python")
