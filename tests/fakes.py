@@ -259,6 +259,7 @@ class QuietView(PlainView):
     def __init__(self) -> None:
         self.said: list[str] = []
         self.statuses: list[StudyStatus] = []
+        self.steps: list[str] = []
 
     def say(self, text: str) -> None:
         self.said.append(text)
@@ -268,3 +269,6 @@ class QuietView(PlainView):
 
     def show(self, status: StudyStatus) -> None:
         self.statuses.append(status)
+
+    def show_step(self, what: str, done: int, total: int, elapsed_seconds: float) -> None:
+        self.steps.append(f"{what}: {done}/{total}")

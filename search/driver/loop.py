@@ -122,10 +122,11 @@ class StudyLoop:
         self,
         orders: Sequence[Order],
         reply: type[Reply],
+        what: str,
         hear: Callable[[int, EpochReport | Reply], None] = lambda number, message: None,
     ) -> list[Reply]:
         """Have idle workers carry out orders, once the loop has run; see ``ask_workers``."""
-        return ask_workers(self._room, self._idle, orders, reply, hear)
+        return ask_workers(self._room, self._idle, orders, reply, what, hear)
 
     def refit(self, rows: Sequence[TrialRow], epochs: Mapping[str, int]) -> list[Member]:
         """Have workers train complete trials' candidates on all but the test targets.
@@ -150,7 +151,8 @@ class StudyLoop:
             for row in rows
         ]
         members = []
-        for row, order, refitted in zip(rows, orders, self.ask(orders, TrialRefitted), strict=True):
+        replies = self.ask(orders, TrialRefitted, "Training on all but the test targets")
+        for row, order, refitted in zip(rows, orders, replies, strict=True):
             member = row.as_member()
             if refitted.weights:
                 member = replace(member, weights=refitted.weights, epochs=order.epochs)

@@ -70,6 +70,9 @@ class View(Protocol):
     def show(self, status: StudyStatus) -> None:
         """Show where the study stands now; called often."""
 
+    def show_step(self, what: str, done: int, total: int, elapsed_seconds: float) -> None:
+        """Show how far a step after the search is; called often."""
+
     def end_trial(self, row: TrialRow, status: StudyStatus) -> None:
         """Say what became of a trial."""
 
@@ -119,6 +122,9 @@ class PlainView:
     def show(self, status: StudyStatus) -> None:
         """Write nothing: a log file wants no repetition."""
 
+    def show_step(self, what: str, done: int, total: int, elapsed_seconds: float) -> None:
+        """Write nothing, likewise."""
+
     def end_trial(self, row: TrialRow, status: StudyStatus) -> None:
         """Write what became of the trial, its hyperparameters and the best so far."""
         parts = [write_row(row, status.metric), write_parameters(row.parameters)]
@@ -151,6 +157,13 @@ class LiveView(PlainView):
     def show(self, status: StudyStatus) -> None:
         """Redraw the panel."""
         self._live.update(draw(status))
+
+    def show_step(self, what: str, done: int, total: int, elapsed_seconds: float) -> None:
+        """Draw a bar, and how long it took and will take."""
+        text = f"{write_seconds(elapsed_seconds)} so far"
+        if done:
+            text += f", {write_seconds(elapsed_seconds / done * (total - done))} left"
+        self._live.update(Group(_draw_bar(what, done, total), Text(text)))
 
     def end_trial(self, row: TrialRow, status: StudyStatus) -> None:
         """Let the trial's line stay above the panel."""

@@ -139,7 +139,8 @@ def _score_together(
         for number, trainings in enumerate(zip(*members.values(), strict=True))
     ]
     metric = trials.config.objective.metric
-    return [scored.metrics[metric] for scored in loop.ask(orders, TrialScored)]
+    replies = loop.ask(orders, TrialScored, "Scoring the members' mean")
+    return [scored.metrics[metric] for scored in replies]
 
 
 def _draw_sides(
@@ -203,7 +204,7 @@ class _Finals:
             )
             for row, repeat in self._missing
         ]
-        self._loop.ask(orders, TrialEnded, self._hear)
+        self._loop.ask(orders, TrialEnded, "Training the best again", self._hear)
 
     def _hear(self, place: int, message: EpochReport | TrialEnded) -> None:
         if isinstance(message, EpochReport):

@@ -120,6 +120,7 @@ def ask_workers(
     idle: set[int],
     orders: Sequence[Order],
     reply: type[Reply],
+    what: str,
     hear: Callable[[int, EpochReport | Reply], None] = lambda number, message: None,
 ) -> list[Reply]:
     """Give each order to an idle worker and wait for the replies.
@@ -129,6 +130,7 @@ def ask_workers(
         idle: The slots whose workers wait; kept up to date.
         orders: What to do.
         reply: The kind of message that says that an order is done.
+        what: What is done, for the person who waits.
         hear: Told of every epoch and every reply, with the place of its order.
 
     Returns:
@@ -139,6 +141,7 @@ def ask_workers(
         WorkerBug: If a worker cannot.
     """
     asking = _Asking(room, idle, orders, reply, hear)
+    start = time.monotonic()
     while len(asking.said) < len(orders):
         if room.interrupt.requested:
             raise KeyboardInterrupt
@@ -146,6 +149,7 @@ def ask_workers(
         for slot, message in room.executor.receive(TICK_SECONDS):
             asking.handle(slot, message)
         asking.end_silent()
+        room.view.show_step(what, len(asking.said), len(orders), time.monotonic() - start)
     return [asking.said[number] for number in range(len(orders))]
 
 

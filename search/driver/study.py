@@ -301,7 +301,8 @@ def _look_at_test(
     epochs = {str(member.number): member.epochs for member in searched}
     members = loop.refit(rows, trials.decision.get("epochs", epochs)) if refit else searched
     refitted = members != searched
-    (scored,) = loop.ask([ScoreMembers(members=tuple(members))], TrialScored)
+    order = ScoreMembers(members=tuple(members))
+    (scored,) = loop.ask([order], TrialScored, "Scoring on the test targets")
     learned = data.with_more_training() if refitted else data
     test = {
         "looks": before.get("looks", 0) + 1,

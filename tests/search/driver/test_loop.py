@@ -411,8 +411,13 @@ def test_trials_are_repeated_on_all_workers_and_every_epoch_is_heard(
     launch.run()
     heard: list[tuple[int, type]] = []
     orders = order_repeats(launch, 5)
-    ended = launch.loop.ask(orders, TrialEnded, lambda n, said: heard.append((n, type(said))))
+    ended = launch.loop.ask(
+        orders, TrialEnded, "Again", lambda n, said: heard.append((n, type(said)))
+    )
     assert [one.outcome for one in ended] == [Outcome.COMPLETE] * 5
+    # The person who waits sees how far it is.
+    assert launch.view.steps[0] == "Again: 0/5"
+    assert launch.view.steps[-1] == "Again: 5/5"
     assert ended[0].value == launch.trials.leaders[0].value
     for number in range(5):
         told = [kind for place, kind in heard if place == number]
@@ -428,7 +433,7 @@ def test_a_repeat_whose_worker_dies_begins_again_and_a_worker_that_grew_is_repla
         [WorkerDied(reason="killed"), TrialEnded(outcome=Outcome.COMPLETE, memory_mb=900)]
     )
     launch.executor.curve = lambda number, parameters: ends.popleft() if ends else [0.5]
-    ended = launch.loop.ask(order_repeats(launch, 3), TrialEnded)
+    ended = launch.loop.ask(order_repeats(launch, 3), TrialEnded, "Again")
     assert [one.outcome for one in ended] == [Outcome.COMPLETE] * 3
     assert not ends
     assert len(launch.executor.replaced) == 1
@@ -445,7 +450,7 @@ def test_a_worker_that_hangs_in_a_repeat_is_ended(storage: optuna.storages.BaseS
         return silences.popleft() if silences else [0.5]
 
     launch.executor.curve = hang_once
-    ended = launch.loop.ask(order_repeats(launch, 2), TrialEnded)
+    ended = launch.loop.ask(order_repeats(launch, 2), TrialEnded, "Again")
     assert [one.value for one in ended] == [0.5, 0.5]
     assert len(launch.executor.killed) == 1
 
@@ -458,7 +463,7 @@ def test_ctrl_c_ends_repeats(storage: optuna.storages.BaseStorage) -> None:
         launch.interrupt.requested = True
 
     with pytest.raises(KeyboardInterrupt):
-        launch.loop.ask(order_repeats(launch, 4), TrialEnded, stop)
+        launch.loop.ask(order_repeats(launch, 4), TrialEnded, "Again", stop)
 
 
 def test_the_finalists_are_the_best_distinct_trials_and_the_defaults(
