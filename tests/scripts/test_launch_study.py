@@ -174,7 +174,7 @@ def test_on_a_terminal_the_study_is_live(study: Path, storage_folder: Path) -> N
     terminal.expect(r"naive baseline 0\.\d{4}")
     terminal.expect(r"1 running")
     terminal.expect(r"trial 2 \| complete")
-    terminal.expect(r"Training the best again .*[01]/[12].* so far")
+    terminal.expect(r"Training the best again.*[01]/[12].* so far")
     terminal.expect("registered as tiny@champion")
     terminal.expect(pexpect.EOF)
     terminal.wait()
