@@ -19,7 +19,7 @@ from search.data.preparation import prepare_data
 from search.data.sequences import SequenceData
 from search.data.targets import sequence_lengths
 from search.driver.executors.base import Executor
-from search.driver.executors.devices import default_slots
+from search.driver.executors.devices import default_slots, find_backend
 from search.driver.executors.inline import InlineExecutor
 from search.driver.executors.processes import ProcessExecutor
 from search.driver.interrupts import watch_interrupts
@@ -84,7 +84,8 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         The trials, the best of them, and its one score on the test targets.
 
     Raises:
-        ConfigError: If a setting is wrong, or the space cannot build its default candidate.
+        ConfigError: If a setting is wrong, Keras's backend is not installed, or the space cannot
+            build its default candidate.
         DataError: If the data cannot be read or do not fit the settings.
         StudyError: If another driver has the study, or it was begun with other settings.
         TrackingError: If the tracking store cannot be opened, or did not take everything.
@@ -94,6 +95,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
     start = time.monotonic()
     task = make_task(config)
     direction = objective_direction(task, config.objective)
+    find_backend()
     folder = _make_folder(config.storage.folder)
     with ExitStack() as stack:
         view = stack.enter_context(view or make_view())

@@ -1,10 +1,42 @@
-"""The cores and GPUs of this machine, shared between worker slots."""
+"""What workers train on: Keras's backend, and the cores and GPUs of this machine, dealt to slots."""
 
+import importlib.util
+import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
+
+from search.errors import ConfigError
 
 MOST_WORKERS = 8
+BACKENDS = ("tensorflow", "jax", "torch")
+"""What Keras trains on."""
+
+
+def find_backend() -> str:
+    """Find out what Keras will load, as it does, without loading it.
+
+    Returns:
+        Its name, as "tensorflow" or "jax".
+
+    Raises:
+        ConfigError: If there is no such backend, or it is not installed.
+    """
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    try:
+        chosen = json.loads((home / "keras.json").read_text()).get("backend", "tensorflow")
+    except (OSError, ValueError, AttributeError):  # as Keras: a broken file is no file
+        chosen = "tensorflow"
+    backend = os.environ.get("KERAS_BACKEND") or str(chosen)
+    installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+    if backend not in installed:
+        raise ConfigError(
+            f"KERAS_BACKEND must name a backend of Keras that is installed, here "
+            f"{' or '.join(installed) or 'none'}. Received: {backend!r}. Install it, or write, for "
+            f"example, KERAS_BACKEND=jax before the command."
+        )
+    return backend
 
 
 def visible_gpus() -> tuple[str, ...]:

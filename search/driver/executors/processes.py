@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from search.driver.executors.base import WORKER, Arrival
-from search.driver.executors.devices import share_cores, visible_gpus
+from search.driver.executors.devices import find_backend, share_cores, visible_gpus
 from search.driver.executors.memory import count_memory_kills, limit_memory, ran_out_of_memory
 from search.messages import Stop, ToWorker, WorkerDied, WorkerSetup
 
@@ -75,7 +75,7 @@ class ProcessExecutor:
             for slot in range(self.slots)
         }
         self._missing = list(range(self.slots))
-        if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        if find_backend() == "tensorflow":
             self._context = multiprocessing.get_context("forkserver")
             self._context.set_forkserver_preload([self._worker.partition(":")[0]])
             # It loads the backend while the driver does other things; "receive" then forks.
