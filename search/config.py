@@ -501,7 +501,8 @@ def parse_config(arguments: Sequence[str], default: Path) -> StudyConfig:
     """
     parser = _Parser(
         description="Launch a study, or continue it.",
-        epilog="Every setting can stand in the study file, under its section, as well.",
+        epilog="Every setting can stand in the study file, under its section, as well. None takes "
+        "back what the file sets.",
         allow_abbrev=False,
     )
     parser.add_argument("study", nargs="?", default=default, metavar="STUDY.toml", type=Path)

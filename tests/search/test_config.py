@@ -22,6 +22,16 @@ def test_the_command_line_replaces_single_settings_of_the_file(study_file: Path)
     assert (config.budget.trials, config.training.max_epochs, config.seed) == (9, 3, 4)
 
 
+def test_none_takes_back_what_the_file_sets(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text('name = "a"\n[training]\nmax_seconds = 60\n')
+    assert load_config(path).training.max_seconds == 60
+    assert (
+        parse_config([str(path), "--training.max_seconds", "None"], path).training.max_seconds
+        is None
+    )
+
+
 def test_without_a_file_the_default_study_is_read(study_file: Path) -> None:
     assert parse_config([], default=study_file).name == "mine"
 
