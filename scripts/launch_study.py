@@ -49,6 +49,7 @@ def _launch(config: StudyConfig, again: str) -> int:
     from search.driver.tracking.store import store_uri  # noqa: PLC0415
     from search.results.browsing import link_study  # noqa: PLC0415
     from search.results.export import export_best  # noqa: PLC0415
+    from search.results.report import write_report  # noqa: PLC0415
     from search.results.serving import DEFAULT_PORT, HOST  # noqa: PLC0415
     from search.results.summary import show_summary  # noqa: PLC0415
 
@@ -63,6 +64,9 @@ def _launch(config: StudyConfig, again: str) -> int:
         console.print("Exporting the best model.")
         export = export_best(config.name, folder=config.storage.folder, uri=config.tracking.uri)
         console.print(f"Exported to {export.folder}; registered as {export.model}@champion.")
+    if summary.rows:
+        report = write_report(config.name, folder=config.storage.folder, uri=config.tracking.uri)
+        console.print(f"Report: {report.path}")
     uri = store_uri(config.tracking.uri, config.storage.folder)
     address = uri.rstrip("/") if uri.startswith("http") else f"http://{HOST}:{DEFAULT_PORT}"
     if config.tracking.uri is None:

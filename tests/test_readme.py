@@ -70,7 +70,8 @@ def test_the_five_lines_of_python_run(tmp_path: Path, storage_folder: Path) -> N
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
-    "script", ["launch_study.py", "browse.py", "export_best.py", "audit_study.py"]
+    "script",
+    ["launch_study.py", "browse.py", "export_best.py", "report_study.py", "audit_study.py"],
 )
 def test_every_script_explains_itself(script: str) -> None:
     done = subprocess.run(

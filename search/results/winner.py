@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
-
 from search.config import StudyConfig, make_config
 from search.data.sequences import SequenceCard, SequenceData
 from search.driver.leaderboard import TrialRow, rank
-from search.driver.storage import open_storage
 from search.driver.trials import read_row
-from search.errors import StudyError, nearest
+from search.errors import StudyError
 from search.messages import Member
+from search.results.studies import load_study
 
 Scores = Mapping[str, float]
 
@@ -73,7 +71,7 @@ def load_winner(name: str, folder: Path) -> Winner:
         ConfigError: If the study was begun by a version whose settings are others.
         StudyError: If there is no such study, no complete trial, or its weights or data are gone.
     """
-    study = _load_study(name, folder)
+    study = load_study(name, folder)
     trials = study.get_trials(deepcopy=False)
     leaders = rank([read_row(trial) for trial in trials], study.direction.name.lower())
     if not leaders:
@@ -108,22 +106,6 @@ def load_winner(name: str, folder: Path) -> Winner:
         looks=test.get("looks", 0),
         digest=_hash_weights(members, name),
     )
-
-
-def _load_study(name: str, folder: Path) -> optuna.Study:
-    path = folder / "optuna.db"
-    if not path.is_file():
-        raise StudyError(
-            f"storage.folder must hold Optuna's store. Received: {str(path)!r}, which is missing. "
-            f"Name the folder that the study was launched with."
-        )
-    storage = open_storage(folder)
-    names = optuna.get_all_study_names(storage)
-    if name not in names:
-        raise StudyError(
-            f"study must name a study of this store. Received: study={name!r}. {nearest(name, names)}"
-        )
-    return optuna.load_study(study_name=name, storage=storage)
 
 
 def _find_data(folder: Path, fingerprint: str) -> tuple[Path, SequenceCard]:

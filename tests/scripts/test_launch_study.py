@@ -89,6 +89,8 @@ def test_a_launch_ends_with_a_leaderboard_a_link_and_an_exported_model(
     assert re.search(r"Study tiny: http://127\.0\.0\.1:5000/#/experiments/\d+/runs\?", done.stdout)
     assert (storage_folder / "exports" / "tiny" / "model.keras").is_file()
     assert "registered as tiny@champion" in done.stdout
+    assert f"Report: {storage_folder / 'reports' / 'tiny.html'}" in done.stdout
+    assert (storage_folder / "reports" / "tiny.html").is_file()
 
     again = launch(command(study, storage_folder, "--workers.count", "2"))
     assert again.returncode == 0

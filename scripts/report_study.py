@@ -1,0 +1,40 @@
+"""Write a study's report, one page that needs no network: python scripts/report_study.py STUDY."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from search.errors import SearchError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the page and say where it is.
+
+    Args:
+        argv: The command line without the program.
+
+    Returns:
+        0, or 2 after a mistake that the person can mend.
+    """
+    parser = argparse.ArgumentParser(
+        description="Write a study's report, one page that needs no network, and keep it with the "
+        "study in MLflow. The study may still run."
+    )
+    parser.add_argument("study")
+    parser.add_argument("--storage.folder", dest="folder", type=Path, default=Path("mlflow_runs"))
+    parser.add_argument("--tracking.uri", dest="uri", help="another store than the folder's own")
+    arguments = parser.parse_args(argv)
+    from search.results.report import write_report  # noqa: PLC0415  # --help answers at once
+
+    try:
+        report = write_report(arguments.study, folder=arguments.folder, uri=arguments.uri)
+    except SearchError as exc:
+        print(exc, file=sys.stderr)
+        return 2
+    print(f"{report.path}: {len(report.figures)} figures.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

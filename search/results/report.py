@@ -1,0 +1,215 @@
+"""A study becomes one page: tables and figures, in a file that needs no network."""
+
+import html
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import plotly.io
+
+from search.config import StudyConfig, make_config
+from search.driver.leaderboard import LEADERS, count_outcomes, write_parameters
+from search.driver.progress import write_seconds
+from search.driver.tracking.store import (
+    KIND,
+    STUDY,
+    TRIAL,
+    open_client,
+    search_runs,
+    store_uri,
+    translate_errors,
+)
+from search.driver.trials import read_row
+from search.errors import StudyError
+from search.results.browsing import find_study
+from search.results.figures import PICTURES, StudyRecord, describe_pruning, find_edges
+from search.results.studies import load_study
+
+ARTIFACT = "report.html"
+"""The page's name among the artifacts of the study's run."""
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1100px; margin: 2em auto; padding: 0 1em }
+h1 { margin-bottom: 0 } h2 { margin-top: 2em; border-bottom: 1px solid #ddd }
+table { border-collapse: collapse } th, td { font-size: 13px; padding: .2em .8em .2em 0; text-align: left; vertical-align: top }
+td { border-top: 1px solid #eee } p { max-width: 80ch } .small { color: #666; font-size: 13px } .wide { overflow-x: auto }
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A page that was written.
+
+    Attributes:
+        path: The file.
+        figures: The titles of the figures that it shows.
+    """
+
+    path: Path
+    figures: tuple[str, ...]
+
+
+def write_report(name: str, *, folder: Path, uri: str | None = None) -> Report:
+    """Write a study's page, and keep it with the study's run.
+
+    Args:
+        name: The study's name.
+        folder: The storage folder, which the page goes to as ``reports/NAME.html``.
+        uri: Address of the MLflow store; ``None`` for the folder's own.
+
+    Returns:
+        The page. A study that still runs has one too.
+
+    Raises:
+        ConfigError: If the study was begun by a version whose settings are others.
+        StudyError: If Optuna or MLflow has no such study, or no trial has begun.
+        TrackingError: If the MLflow store cannot be opened or does not answer.
+    """
+    study = load_study(name, folder)
+    notes = study.user_attrs
+    config = make_config(notes["config"])
+    metric = config.objective.metric
+    address = store_uri(uri, folder)
+    client = open_client(address)
+    run = find_study(client, name)
+    curves: dict[int, list[float]] = {}
+    with translate_errors(address):
+        for trial in search_runs(client, [run.experiment_id], {KIND: "trial", STUDY: name}):
+            points = client.get_metric_history(trial.info.run_id, f"val_{metric}")
+            ordered = sorted(points, key=lambda point: (point.step, point.timestamp))
+            by_epoch = {point.step: point.value for point in ordered}
+            curves[int(trial.data.tags[TRIAL])] = list(by_epoch.values())
+    rows = [read_row(trial) for trial in study.get_trials(deepcopy=False)]
+    if not rows:
+        raise StudyError(f"study must have a trial. Received: study={name!r}. Launch it first.")
+    record = StudyRecord(
+        study=study,
+        metric=metric,
+        rows=rows,
+        curves=curves,
+        baselines={known: scores[metric] for known, scores in notes["baselines"].items()},
+    )
+    text, figures = _write_page(record, config, notes)
+    path = folder / "reports" / f"{name}.html"
+    path.parent.mkdir(exist_ok=True)
+    aside = path.with_name(f".{path.name}")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+    with translate_errors(address):
+        client.log_text(run.run_id, text, ARTIFACT)
+    return Report(path=path, figures=figures)
+
+
+def _write_page(
+    record: StudyRecord, config: StudyConfig, notes: Mapping[str, Any]
+) -> tuple[str, tuple[str, ...]]:
+    parts = [f"<h1>{html.escape(config.name)}</h1>", *_write_head(record, notes)]
+    titles: list[str] = []
+    for draw in PICTURES:
+        picture = draw(record)
+        parts += [f"<h2>{picture.title}</h2>", f"<p>{html.escape(picture.text)}</p>"]
+        if picture.figure is None:
+            parts.append('<p class="small">Too few trials to draw this.</p>')
+            continue
+        # The library stands in the page once, before the first figure.
+        drawn = plotly.io.to_html(
+            picture.figure,
+            full_html=False,
+            include_plotlyjs=not titles,
+            config={"displaylogo": False, "responsive": True},
+        )
+        parts.append(f'<div class="wide">{drawn}</div>')
+        titles.append(picture.title)
+    page = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{html.escape(config.name)}</title><style>{STYLE}</style></head>"
+        f"<body>{''.join(parts)}</body></html>"
+    )
+    return page, tuple(titles)
+
+
+def _write_head(record: StudyRecord, notes: Mapping[str, Any]) -> Iterator[str]:
+    """Write what is said in words and tables, before the figures."""
+    counts = ", ".join(f"{n} {outcome}" for outcome, n in count_outcomes(record.rows).items())
+    seconds = write_seconds(sum(row.seconds for row in record.rows))
+    yield f"<p>{len(record.rows)} trials: {counts}. {seconds} of training on one worker.</p>"
+    decision = notes.get("winner", {})
+    if decision:
+        yield f"<p><b>{html.escape(decision['sentence'])}</b></p>"
+    yield "<h2>Best trials</h2>"
+    yield _write_table(
+        ("trial", f"{record.metric} (validation)", "best epoch", "weights", "hyperparameters"),
+        [
+            (
+                f"{row.number} (default)" if row.number == 0 else str(row.number),
+                f"{row.value:.4f}",
+                f"{(row.best_epoch or 0) + 1} of {row.epochs}",
+                f"{row.parameter_count or 0:,}",
+                write_parameters(row.parameters),
+            )
+            for row in record.leaders[:LEADERS]
+        ]
+        + [(f"naive: {name}", _score(value)) for name, value in record.baselines.items()],
+    )
+    yield from _write_finalists(record, decision)
+    yield from _write_test(record, notes.get("test", {}))
+    yield "<h2>What was pruned</h2>"
+    yield f"<p>{html.escape(describe_pruning(record))}</p>"
+    edges = list(find_edges(record))
+    if edges:
+        yield "<h2>At the edge of its range</h2>"
+        yield "<p>A wider range may hold a better value than the best trial's:</p>"
+        yield f"<ul>{''.join(f'<li>{html.escape(edge)}</li>' for edge in edges)}</ul>"
+
+
+def _write_finalists(record: StudyRecord, decision: Mapping[str, Any]) -> Iterator[str]:
+    if not decision.get("means"):
+        return
+    values = {row.number: row.value for row in record.rows}
+    yield "<h2>The best, trained again</h2>"
+    lines = [
+        (f"trial {number}", _score(values[int(number)]), *_write_mean(mean))
+        for number, mean in decision["means"].items()
+    ]
+    if decision["together"]:
+        names = ", ".join(map(str, decision["members"]))
+        lines.append((f"mean of trials {names}", "", *_write_mean(decision["together"])))
+    heads = ("", f"{record.metric} in the search", "mean afterwards", "95 % interval")
+    yield _write_table(heads, lines)
+
+
+def _write_mean(mean: Mapping[str, float]) -> tuple[str, str]:
+    known = math.isfinite(mean["low"])
+    return _score(mean["value"]), f"{mean['low']:.4f} to {mean['high']:.4f}" if known else ""
+
+
+def _write_test(record: StudyRecord, test: Mapping[str, Any]) -> Iterator[str]:
+    if not test:
+        return
+    names = [record.metric, *(name for name in test["scores"] if name != record.metric)]
+    numbers = ", ".join(str(member["number"]) for member in test["members"])
+    several = len(test["members"]) > 1
+    lines = {f"mean of trials {numbers}" if several else f"trial {numbers}": test["scores"]}
+    lines |= {f"naive: {name}": scores for name, scores in test["baselines"].items()}
+    looks = "once" if test["looks"] == 1 else f"{test['looks']} times"
+    yield f"<h2>On the test set, looked at {looks}</h2>"
+    yield _write_table(
+        ("", *names),
+        [
+            (who, *(_score(scores.get(name, math.nan)) for name in names))
+            for who, scores in lines.items()
+        ],
+    )
+
+
+def _write_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in heads)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in line)}</tr>" for line in lines
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _score(value: float | None) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{value:.4f}"

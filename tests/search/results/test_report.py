@@ -1,0 +1,258 @@
+"""One page holds what is known of a study, and draws it without a network."""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from mlflow import MlflowClient
+from playwright.sync_api import sync_playwright
+
+from search.config import make_config
+from search.driver.decision import Repeat, decide
+from search.driver.leaderboard import TrialRow
+from search.driver.provenance import dump_settings
+from search.driver.storage import open_storage
+from search.driver.tracking.mlflow_tracker import open_tracker
+from search.driver.tracking.store import store_uri
+from search.driver.trials import RECORD, STATES
+from search.errors import StudyError
+from search.messages import CandidateBuilt, EpochReport, Outcome, TrialEnded
+from search.results.browsing import find_study
+from search.results.figures import (
+    StudyRecord,
+    describe_pruning,
+    draw_curves,
+    draw_importances,
+    draw_lengths,
+    draw_progress,
+    draw_sizes,
+    draw_time,
+    find_edges,
+)
+from search.results.report import write_report
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+SCRIPT = Path(__file__).parents[3] / "scripts" / "report_study.py"
+BASELINES = {"majority class": 0.25, "<b>line</b>": 0.5}
+# outcome, the curve, sequence length, weights, learning rate
+TRIALS: list[tuple[Outcome | None, list[float], int, int, float]] = [
+    (Outcome.COMPLETE, [0.4, 0.6, 0.5], 8, 5000, 0.01),
+    (Outcome.COMPLETE, [0.5, 0.7, 0.8], 16, 9000, 0.001),
+    (Outcome.PRUNED, [0.3], 12, 700, 0.02),
+    (Outcome.COMPLETE, [0.6, 0.7, 0.7], 8, 2000, 0.1),
+    (Outcome.DIVERGED, [], 10, 100, 0.05),
+    (Outcome.COMPLETE, [0.3, 0.2, 0.5], 24, 4000, 0.003),
+    (None, [0.55], 9, 300, 0.002),
+]
+
+
+def make_row(number: int) -> TrialRow:
+    outcome, curve, length, weights, _ = TRIALS[number]
+    return TrialRow(
+        number=number,
+        outcome=outcome,
+        value=max(curve) if curve else None,
+        best_epoch=curve.index(max(curve)) if curve else None,
+        epochs=len(curve),
+        parameters={"sequence_length": length, "rate": TRIALS[number][-1]},
+        parameter_count=weights,
+        seconds=60.0 * len(curve),
+    )
+
+
+def fill(study: optuna.Study) -> None:
+    """Let a study hold the trials."""
+    for number, (outcome, _, length, _, rate) in enumerate(TRIALS):
+        study.enqueue_trial({"sequence_length": length, "rate": rate})
+        trial = study.ask()
+        trial.suggest_int("sequence_length", 8, 64)
+        trial.suggest_float("rate", 1e-3, 1.0, log=True)
+        if outcome is not None:
+            row = make_row(number)
+            trial.set_user_attr(RECORD, asdict(row))
+            state = STATES[outcome]
+            study.tell(trial, row.value if outcome is Outcome.COMPLETE else None, state=state)
+
+
+@pytest.fixture
+def record() -> StudyRecord:
+    study = optuna.create_study(direction="maximize")
+    fill(study)
+    return StudyRecord(
+        study=study,
+        metric="accuracy",
+        rows=[make_row(number) for number in range(len(TRIALS))],
+        curves={number: curve for number, (_, curve, *_) in enumerate(TRIALS) if curve},
+        baselines=BASELINES,
+    )
+
+
+def lines(figure: Any) -> dict[str, tuple[list[float], list[float]]]:
+    return {trace.name: (list(trace.x), list(trace.y)) for trace in figure.data}
+
+
+def test_the_best_so_far_counts_epochs_and_complete_trials_alone(record: StudyRecord) -> None:
+    drawn = lines(draw_progress(record).figure)
+    assert drawn["best so far"] == ([3, 6, 10, 13], [0.6, 0.8, 0.8, 0.8])
+    assert drawn["pruned"] == ([7], [0.3])
+    assert drawn["running"] == ([14], [0.55])
+    assert "diverged" not in drawn
+
+
+def test_every_curve_has_the_colour_of_its_outcome(record: StudyRecord) -> None:
+    traces = draw_curves(record).figure.data
+    assert [list(trace.y) for trace in traces] == [curve for _, curve, *_ in TRIALS if curve]
+    assert len({trace.line.color for trace in traces}) == 3
+    assert [trace.name for trace in traces if trace.showlegend] == ["complete", "pruned", "running"]
+
+
+def test_on_the_front_no_smaller_candidate_is_as_good(record: StudyRecord) -> None:
+    drawn = lines(draw_sizes(record).figure)
+    assert drawn["Pareto front"] == ([9000, 2000], [0.8, 0.7])
+    assert sorted(drawn["complete"][0]) == [2000, 4000, 5000, 9000]
+
+
+def test_lengths_and_time_are_drawn(record: StudyRecord) -> None:
+    (trace,) = draw_lengths(record).figure.data
+    assert sorted(zip(trace.x, trace.y, strict=True)) == [(8, 0.6), (8, 0.7), (16, 0.8), (24, 0.5)]
+    (bars,) = draw_time(record).figure.data
+    minutes = dict(zip(bars.y, bars.x, strict=True))
+    assert minutes == {"complete": 12, "pruned": 1, "diverged": 0, "running": 1}
+
+
+def test_importances_say_on_how_many_trials_they_rest(record: StudyRecord) -> None:
+    picture = draw_importances(record)
+    assert "on 4 complete trials" in picture.text
+    assert picture.figure is not None
+
+
+def test_the_best_value_at_the_edge_of_its_range_is_named(record: StudyRecord) -> None:
+    # By the scale that it is searched on: 0.001 of 0.001 to 1, and 16 of 8 to 64 is in the middle.
+    assert list(find_edges(record)) == ["rate = 0.001 is at the low end of its range, 0.001 to 1."]
+
+
+def test_what_pruning_saved_is_measured_by_complete_trials(record: StudyRecord) -> None:
+    assert describe_pruning(record).startswith(
+        "1 of 7 trials were pruned after 1 epochs; complete ones took 3.0 on average, so that "
+        "about 2 epochs were saved"
+    )
+
+
+def test_a_study_that_has_just_begun_is_drawn_as_far_as_it_can_be() -> None:
+    study = optuna.create_study(direction="minimize")
+    empty = StudyRecord(study=study, metric="mae", rows=[], curves={}, baselines={})
+    for draw in (draw_progress, draw_curves, draw_lengths, draw_sizes, draw_time, draw_importances):
+        assert draw(empty).figure is None
+    assert list(find_edges(empty)) == []
+    assert describe_pruning(empty) == "No trial was pruned."
+
+
+def log_trial(tracker: Any, number: int) -> None:
+    """Tell MLflow of a trial as the driver does."""
+    outcome, curve, *_ = TRIALS[number]
+    row = make_row(number)
+    tracker.start_trial(number)
+    built = CandidateBuilt(parameters=row.parameters, parameter_count=row.parameter_count or 0)
+    tracker.log_built(number, built)
+    for epoch, value in enumerate(curve):
+        best = max(curve[: epoch + 1])
+        metrics = {"val_accuracy": value}
+        tracker.log_epoch(
+            number,
+            EpochReport(epoch=epoch, metrics=metrics, objective=value, best=best, seconds=1.0),
+        )
+    if outcome is not None:
+        tracker.end_trial(
+            number,
+            TrialEnded(
+                outcome=outcome, value=row.value, epochs=row.epochs, parameters=row.parameters
+            ),
+        )
+
+
+@pytest.fixture
+def folder(storage_folder: Path) -> Path:
+    """A storage folder that holds the trials, a decision and a look at the test set."""
+    config = make_config({"name": "fights", "objective": {"metric": "accuracy"}})
+    study = optuna.create_study(
+        storage=open_storage(storage_folder), study_name="fights", direction="maximize"
+    )
+    fill(study)
+    tracker = open_tracker(
+        study="fights", config=config.tracking, folder=storage_folder, tags={}, params={}, say=print
+    )
+    for number in range(len(TRIALS)):
+        log_trial(tracker, number)
+    tracker.close("FINISHED")
+    repeats = [
+        Repeat(number=number, repeat=repeat, seed=0, outcome="complete", value=value + repeat / 100)
+        for number, value in ((1, 0.71), (0, 0.65))
+        for repeat in range(3)
+    ]
+    decision = decide([make_row(1), make_row(0)], repeats, "maximize", config)
+    notes = {
+        "config": dump_settings(config),
+        "baselines": {name: {"accuracy": value} for name, value in BASELINES.items()},
+        "winner": asdict(decision),
+        "test": {
+            "looks": 1,
+            "members": [{"number": 1}],
+            "scores": {"accuracy": 0.6875, "log_loss": 0.5},
+            "baselines": {"majority class": {"accuracy": 0.25}},
+        },
+    }
+    for name, value in notes.items():
+        study.set_user_attr(name, value)
+    return storage_folder
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+def test_a_browser_draws_every_figure_without_a_network(folder: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "fights", "--storage.folder", folder],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    path = folder / "reports" / "fights.html"
+    assert done.stdout == f"{path}: 8 figures.\n"
+    said: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        page = browser.new_context(offline=True).new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: said.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_function(
+            "document.querySelectorAll('.js-plotly-plot .main-svg').length >= 8 * 2"
+        )
+        text = page.locator("body").inner_text()
+        drawn = page.locator(".js-plotly-plot").count()
+        page.screenshot(path=tmp_path / "report.png", full_page=True)
+        browser.close()
+    assert drawn == 8
+    assert said == [path.as_uri()]
+    assert "Trial 1 has accuracy 0.7200" in text
+    assert "On the test set, looked at once" in text
+    assert "0.6875" in text
+    assert "naive: <b>line</b>" in text
+    assert "rate = 0.001 is at the low end of its range" in text
+
+    client = MlflowClient(store_uri(None, folder))
+    run = find_study(client, "fights")
+    assert [file.path for file in client.list_artifacts(run.run_id)] == ["report.html"]
+
+
+def test_an_unknown_study_is_answered_with_the_nearest(folder: Path) -> None:
+    with pytest.raises(StudyError, match=r"study='fight'\. Did you mean 'fights'"):
+        write_report("fight", folder=folder)
+    assert not (folder / "reports").exists()
