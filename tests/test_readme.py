@@ -71,7 +71,14 @@ def test_the_five_lines_of_python_run(tmp_path: Path, storage_folder: Path) -> N
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "script",
-    ["launch_study.py", "browse.py", "export_best.py", "report_study.py", "audit_study.py"],
+    [
+        "launch_study.py",
+        "browse.py",
+        "export_best.py",
+        "report_study.py",
+        "reproduce_trial.py",
+        "audit_study.py",
+    ],
 )
 def test_every_script_explains_itself(script: str) -> None:
     done = subprocess.run(

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -10,6 +10,7 @@ from search.driver.leaderboard import TrialRow, write_study
 from search.driver.progress import StudyStatus
 from search.driver.requests import (
     TICK_SECONDS,
+    Hear,
     Order,
     Reply,
     Room,
@@ -123,7 +124,7 @@ class StudyLoop:
         orders: Sequence[Order],
         reply: type[Reply],
         what: str,
-        hear: Callable[[int, EpochReport | Reply], None] = lambda number, message: None,
+        hear: Hear[Reply] = lambda number, message: None,
     ) -> list[Reply]:
         """Have idle workers carry out orders, once the loop has run; see ``ask_workers``."""
         return ask_workers(self._room, self._idle, orders, reply, what, hear)

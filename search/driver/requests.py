@@ -32,6 +32,7 @@ TICK_SECONDS = 0.5
 """How often the driver looks at the clock and at Ctrl-C while no message comes."""
 Order: TypeAlias = RepeatTrial | RefitTrial | ScoreMembers
 Reply = TypeVar("Reply")
+Hear: TypeAlias = Callable[[int, EpochReport | Reply], Verdict | None]
 
 
 class WorkerBug(RuntimeError):
@@ -121,7 +122,7 @@ def ask_workers(
     orders: Sequence[Order],
     reply: type[Reply],
     what: str,
-    hear: Callable[[int, EpochReport | Reply], None] = lambda number, message: None,
+    hear: Hear[Reply] = lambda number, message: None,
 ) -> list[Reply]:
     """Give each order to an idle worker and wait for the replies.
 
@@ -131,7 +132,8 @@ def ask_workers(
         orders: What to do.
         reply: The kind of message that says that an order is done.
         what: What is done, for the person who waits.
-        hear: Told of every epoch and every reply, with the place of its order.
+        hear: Told of every epoch and every reply, with the place of its order; what it returns of
+            an epoch is the verdict, and nothing means to go on.
 
     Returns:
         The replies, in the order of the orders.
@@ -162,7 +164,7 @@ class _Asking(Generic[Reply]):
         idle: set[int],
         orders: Sequence[Order],
         reply: type[Reply],
-        hear: Callable[[int, EpochReport | Reply], None],
+        hear: Hear[Reply],
     ) -> None:
         self.said: dict[int, Reply] = {}
         self._room = room
@@ -198,8 +200,8 @@ class _Asking(Generic[Reply]):
             case DiskNews():
                 self._room.view.say(message.text)
             case EpochReport() if slot in self._asked:
-                self._hear(number, message)
-                self._room.executor.send(slot, Verdict())
+                verdict = self._hear(number, message)
+                self._room.executor.send(slot, verdict or Verdict())
             case WorkerDied() if self._deaths[number] < self._room.config.workers.max_restarts:
                 self._deaths[number] += 1
                 self._idle.discard(slot)

@@ -1,5 +1,6 @@
 """A study and its trials become MLflow runs: a parent, and a nested run for each trial."""
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from search.driver.tracking.spool import Record, Spool, spool_path
 from search.driver.tracking.store import (
     BASELINE,
     KIND,
+    PARAMETERS,
     REPEAT,
     STUDY,
     TRIAL,
@@ -44,6 +46,7 @@ ENDED = frozenset(Outcome) - {Outcome.INTERRUPTED}
 _NOTE = "mlflow.note.content"
 _REFUSALS = (400, 404, 409)
 _NAMED_LOSSES = 5
+_LONGEST_TAG = 5000
 _LARGEST_BATCH = 1000
 _MIB = 2**20
 
@@ -255,7 +258,13 @@ class MlflowTracker:
         held = self._client.get_run(run_id).data.metrics
         counted = {} if "parameter_count" in held else {"parameter_count": built["parameter_count"]}
         metrics = as_metrics(counted, record["time_ms"])
-        words = {"targets": built["targets_hash"], "notes": "\n".join(built["notes"])}
+        words = {
+            "targets": built["targets_hash"],
+            "notes": "\n".join(built["notes"]),
+        }
+        typed = json.dumps(built["parameters"])
+        if len(typed) <= _LONGEST_TAG:  # else the trial cannot be reproduced, and is told so
+            words[PARAMETERS] = typed
         tags = as_tags({name: word for name, word in words.items() if word})
         self._client.log_batch(run_id, metrics, params, tags)
 

@@ -22,6 +22,8 @@ STUDY = "lookback.study"
 TRIAL = "lookback.trial"
 BASELINE = "lookback.baseline"
 REPEAT = "lookback.repeat"
+PARAMETERS = "lookback.parameters"
+"""The hyperparameters as JSON, since MLflow keeps a parameter as text, under a name that it admits."""
 DIRECTION = "lookback.direction"
 
 

@@ -1,0 +1,226 @@
+"""A trial is trained again from what MLflow alone knows of it, and the two curves are compared."""
+
+import json
+import shutil
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from search.config import StudyConfig, make_config
+from search.data.preparation import prepare_data
+from search.driver.executors.devices import default_slots, find_backend
+from search.driver.executors.processes import ProcessExecutor
+from search.driver.interrupts import watch_interrupts
+from search.driver.optimization import draw_seed, repeat_seed, trial_seed
+from search.driver.progress import View
+from search.driver.provenance import describe_study
+from search.driver.requests import Room, ask_workers, list_space
+from search.driver.tracking.store import (
+    KIND,
+    PARAMETERS,
+    REPEAT,
+    STUDY,
+    TRIAL,
+    open_client,
+    search_runs,
+    store_uri,
+    translate_errors,
+)
+from search.errors import StudyError
+from search.messages import (
+    EpochReport,
+    Outcome,
+    Parameters,
+    RepeatTrial,
+    TrialEnded,
+    Verdict,
+    WorkerSetup,
+)
+
+SAME = 1e-6
+"""Curves that differ by no more are the same: they are kept as they were, in double precision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduction:
+    """A trial's curve, as it was recorded and as it came out again.
+
+    Attributes:
+        metric: The objective's name.
+        recorded: Its value after each epoch, of shape (epochs,).
+        again: Likewise; shorter where training ended earlier this time.
+        changed: What is not as it was then, by name: before and now.
+        reason: Why training ended early this time, or empty.
+    """
+
+    metric: str
+    recorded: Sequence[float]
+    again: Sequence[float]
+    changed: Mapping[str, tuple[str, str]]
+    reason: str = ""
+
+    @property
+    def difference(self) -> float:
+        """The largest difference between the two curves; infinity where one ended earlier."""
+        if len(self.recorded) != len(self.again):
+            return float("inf")
+        return max(abs(a - b) for a, b in zip(self.recorded, self.again, strict=True))
+
+    @property
+    def same(self) -> bool:
+        """Whether the two curves are the same."""
+        return self.difference <= SAME
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recorded:
+    """What MLflow knows of one training."""
+
+    config: StudyConfig
+    study: Run
+    number: int
+    repeat: int | None
+    parameters: Parameters
+    curve: Sequence[float]
+
+
+def reproduce_trial(run_id: str, *, folder: Path, uri: str | None, view: View) -> Reproduction:
+    """Train a trial, or one of its repeats, again from what MLflow knows of it.
+
+    It is trained for as many epochs as were recorded, on as many workers' share of the machine.
+
+    Args:
+        run_id: The run of a trial or of a repeat.
+        folder: The storage folder; prepared data are found or made there.
+        uri: Address of the MLflow store; ``None`` for the folder's own.
+        view: What the person sees.
+
+    Returns:
+        Both curves.
+
+    Raises:
+        ConfigError: If the study was begun by a version whose settings are others.
+        DataError: If the data cannot be read any more.
+        StudyError: If there is no such run, it is none of a trial, it has no epoch, or the data are
+            not those that it was trained on.
+        TrackingError: If the store cannot be opened or does not answer.
+        WorkerBug: If a worker cannot.
+    """
+    address = store_uri(uri, folder)
+    with translate_errors(address):
+        recorded = _find(open_client(address), run_id)
+    config, folder = recorded.config, folder.resolve()
+    find_backend()
+    with ExitStack() as stack:
+        view = stack.enter_context(view)
+        interrupt = stack.enter_context(watch_interrupts())
+        data, place = prepare_data(config, folder / "data", view.show_reading)
+        then = recorded.study.data.tags.get("data.fingerprint", "")
+        if data.card.fingerprint != then:
+            raise StudyError(
+                f"The data must be those of the trial. Received: fingerprint="
+                f"{data.card.fingerprint[:16]!r}, trained on {then[:16]!r}. Restore the files that "
+                f"the study names."
+            )
+        work = folder / "reproductions" / run_id
+        stack.callback(shutil.rmtree, work, ignore_errors=True)
+        if recorded.repeat is not None:
+            drawn = (draw_seed(config.seed, recorded.repeat), work / "draws")
+            place = prepare_data(config, folder / "data", draw=drawn)[1]
+        work.mkdir(parents=True, exist_ok=True)
+        executor = ProcessExecutor(config.workers.count or default_slots())
+        stack.callback(executor.stop)
+        executor.start(WorkerSetup(config=config, data=place, weights=work, log=work / "log"))
+        room = Room(
+            config=config, executor=executor, view=view, interrupt=interrupt, start=time.monotonic()
+        )
+        _, ready = list_space(room)
+        seed = trial_seed(config.seed, recorded.number)
+        if recorded.repeat is not None:
+            seed = repeat_seed(config.seed, recorded.number, recorded.repeat)
+        order = RepeatTrial(
+            number=recorded.number, parameters=recorded.parameters, seed=seed, data=place
+        )
+        metric, again = config.objective.metric, list[float]()
+
+        def hear(number: int, message: EpochReport | TrialEnded) -> Verdict | None:
+            if not isinstance(message, EpochReport):
+                return None
+            del again[message.epoch :]
+            again.append(message.objective)
+            before = recorded.curve[message.epoch]
+            view.say(
+                f"epoch {message.epoch + 1} of {len(recorded.curve)} | {metric} "
+                f"{message.objective:.6f}, then {before:.6f}"
+            )
+            enough = len(again) == len(recorded.curve)
+            return Verdict(outcome=Outcome.PRUNED, reason="all was trained") if enough else None
+
+        (ended,) = ask_workers(room, set(ready), [order], TrialEnded, "Training again", hear)
+        tags = describe_study(config, "", data.card, next(iter(ready.values())))
+    names = [
+        name for name in tags if name.startswith("version.") or name in ("device", "git.commit")
+    ]
+    before = recorded.study.data.tags
+    return Reproduction(
+        metric=metric,
+        recorded=recorded.curve,
+        again=again,
+        changed={
+            name: (before.get(name, "unknown"), tags[name])
+            for name in names
+            if before.get(name, "unknown") != tags[name]
+        },
+        reason=ended.reason if len(again) < len(recorded.curve) else "",
+    )
+
+
+def _find(client: MlflowClient, run_id: str) -> _Recorded:
+    """Read all that is known of a training from MLflow.
+
+    Raises:
+        StudyError: If it is not a training of ours, or has no epoch.
+    """
+    try:
+        run = client.get_run(run_id)
+    except MlflowException:
+        raise StudyError(
+            f"RUN must be the id of a run of this store. Received: {run_id!r}. It stands on the run's "
+            f"page in the MLflow UI."
+        ) from None
+    tags = run.data.tags
+    if tags.get(KIND) not in ("trial", "repeat"):
+        raise StudyError(
+            f"RUN must be a trial's run, or that of a finalist's training. Received: {run_id!r}, "
+            f"which is {tags.get(KIND, 'another program')!r}."
+        )
+    study = client.get_run(tags["mlflow.parentRunId"])
+    trial = run
+    if tags[KIND] == "repeat":
+        wanted = {KIND: "trial", STUDY: tags[STUDY], TRIAL: tags[TRIAL]}
+        (trial,) = search_runs(client, [run.info.experiment_id], wanted)
+    text = client.download_artifacts(study.info.run_id, f"{tags[STUDY]}.toml")
+    config = make_config(tomllib.loads(Path(text).read_text(encoding="utf-8")))
+    metric = f"val_{config.objective.metric}"
+    points = client.get_metric_history(run_id, metric)
+    by_epoch = {point.step: point.value for point in points}
+    if PARAMETERS not in trial.data.tags or not by_epoch:
+        raise StudyError(
+            f"RUN must have trained for an epoch. Received: {run_id!r}, whose outcome is "
+            f"{tags.get('outcome', 'running')}."
+        )
+    return _Recorded(
+        config=config,
+        study=study,
+        number=int(tags[TRIAL]),
+        repeat=int(tags[REPEAT]) if REPEAT in tags else None,
+        parameters=json.loads(trial.data.tags[PARAMETERS]),
+        curve=[by_epoch[step] for step in sorted(by_epoch)],
+    )
