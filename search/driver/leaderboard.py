@@ -7,6 +7,20 @@ from search.messages import Member, Outcome, Parameters, Scalar
 from search.tasks import break_tie
 
 LEADERS = 10
+PALETTE: Mapping[str, str] = {
+    "complete": "#0072B2",
+    "pruned": "#E69F00",
+    "overtime": "#CC79A7",
+    "out_of_memory": "#D55E00",
+    "diverged": "#D55E00",
+    "oversized": "#D55E00",
+    "invalid": "#D55E00",
+    "failed": "#000000",
+    "interrupted": "#56B4E9",
+    "running": "#56B4E9",
+}
+"""The colour of each outcome, in MLflow and in figures: Okabe and Ito's, which people with any colour
+vision tell apart."""
 LENGTHS = 8
 """Sequence lengths that are told apart; more are put together in ranges."""
 

@@ -1,8 +1,9 @@
 """A study's runs as a page of the MLflow UI: which study, which columns, which link."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from mlflow import MlflowClient
@@ -18,6 +19,9 @@ from search.driver.tracking.store import (
 )
 from search.errors import StudyError, nearest
 
+_SECTION = "lookback"
+_MOST = 8
+"""Hyperparameters that fit side by side."""
 _COLUMNS = ("attributes.`Description`", "metrics.`objective`", "tags.`outcome`")
 
 
@@ -30,12 +34,14 @@ class StudyRun:
         experiment_id: The experiment that holds it.
         run_id: Its own run, the parent of its trials.
         direction: "maximize" or "minimize".
+        metric: The objective's name.
     """
 
     name: str
     experiment_id: str
     run_id: str
     direction: str
+    metric: str
 
 
 def link_study(name: str | None, uri: str, address: str) -> str:
@@ -87,13 +93,15 @@ def find_study(client: MlflowClient, name: str | None = None) -> StudyRun:
         experiment_id=run.info.experiment_id,
         run_id=run.info.run_id,
         direction=run.data.tags.get(DIRECTION, "minimize"),
+        metric=run.data.params.get("objective.metric", ""),
     )
 
 
 def prepare_view(client: MlflowClient, study: StudyRun) -> None:
     """Store the view that ``study_link`` opens: the study's trials, sorted, with their parameters.
 
-    The format is that of MLflow 3.17's "share" button, which keeps a view as an experiment tag.
+    Its page of charts shows their learning curves, the objective of each, the objective by size, and
+    the hyperparameters side by side. The format is that of MLflow 3.17's "share" button, which keeps a view as an experiment tag.
 
     Args:
         client: A connected client.
@@ -111,7 +119,10 @@ def prepare_view(client: MlflowClient, study: StudyRun) -> None:
         "modelVersionFilter": "All Runs",
         "runsHiddenMode": "SHOW_ALL",
         "groupBy": None,
-        "selectedColumns": [*_COLUMNS, *_parameter_columns(trials)],
+        "selectedColumns": [*_COLUMNS, *(f"params.`{name}`" for name in _name_parameters(trials))],
+        "compareRunSections": [{"uuid": _SECTION, "name": "Study", "display": True}],
+        "compareRunCharts": list(_choose_charts(study, trials)),
+        "isAccordionReordered": True,
     }
     client.set_experiment_tag(study.experiment_id, f"mlflow.{_share(study)}", json.dumps(view))
 
@@ -139,7 +150,45 @@ def _share(study: StudyRun) -> str:
     return f"sharedViewState.{study.run_id}"
 
 
-def _parameter_columns(trials: Sequence[Run]) -> list[str]:
+def _choose_charts(study: StudyRun, trials: Sequence[Run]) -> Iterator[dict[str, Any]]:
+    """Describe the charts of a study's trials, in the order in which the page shows them."""
+    curve = f"val_{study.metric}" if study.metric else "objective"
+    varied = [
+        name
+        for name in _name_parameters(trials)
+        if len({trial.data.params.get(name) for trial in trials}) > 1
+    ]
+    charts: dict[str, dict[str, Any]] = {
+        "LINE": {
+            "metricKey": curve,
+            "selectedMetricKeys": [curve],
+            "xAxisKey": "step",
+            "useGlobalXaxisKey": False,
+            "useGlobalLineSmoothing": False,
+        },
+        "BAR": {"metricKey": "objective"},
+        "SCATTER": {
+            "xaxis": {"key": "parameter_count", "type": "METRIC"},
+            "yaxis": {"key": "objective", "type": "METRIC"},
+        },
+        "PARALLEL": {
+            "selectedParams": varied[:_MOST],
+            "selectedMetrics": ["objective"],
+            "showAllRuns": True,
+        },
+    }
+    for kind, settings in charts.items():
+        yield {
+            "type": kind,
+            "uuid": f"{_SECTION}-{kind}",
+            "metricSectionId": _SECTION,
+            "runsCountToCompare": 100,
+            "deleted": False,
+            "isGenerated": False,
+            **settings,
+        }
+
+
+def _name_parameters(trials: Sequence[Run]) -> list[str]:
     """Name the parameters of all trials, in the order in which the candidates asked for them."""
-    names = dict.fromkeys(name for trial in trials for name in trial.data.params)
-    return [f"params.`{name}`" for name in names]
+    return list(dict.fromkeys(name for trial in trials for name in trial.data.params))

@@ -12,22 +12,9 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import TrialState
 
-from search.driver.leaderboard import TrialRow, rank, write_scalar
+from search.driver.leaderboard import PALETTE, TrialRow, rank, write_scalar
 from search.messages import Outcome
 
-COLOURS: Mapping[str, str] = {
-    "complete": "#0072B2",
-    "pruned": "#E69F00",
-    "overtime": "#CC79A7",
-    "out_of_memory": "#D55E00",
-    "diverged": "#D55E00",
-    "oversized": "#D55E00",
-    "invalid": "#D55E00",
-    "failed": "#000000",
-    "interrupted": "#56B4E9",
-    "running": "#56B4E9",
-}
-"""Okabe and Ito's palette, which people with any colour vision tell apart."""
 BEST, FAINT = "#009E73", "#999999"
 EDGE = 0.02
 """Share of a range, on its own scale, that counts as its edge."""
@@ -113,7 +100,7 @@ def draw_progress(record: StudyRecord) -> Picture:
             text=[f"trial {number}" for _, _, number in own],
             name=outcome,
             mode="markers",
-            marker={"color": COLOURS[outcome]},
+            marker={"color": PALETTE[outcome]},
         )
     for name, value in record.baselines.items():
         if math.isfinite(value):
@@ -139,7 +126,7 @@ def draw_curves(record: StudyRecord) -> Picture:
             showlegend=outcome not in shown,
             text=f"trial {row.number}",
             mode="lines+markers" if len(curve) == 1 else "lines",
-            line={"color": COLOURS[outcome], "width": 1.5},
+            line={"color": PALETTE[outcome], "width": 1.5},
             opacity=0.7,
         )
         shown.add(outcome)
@@ -157,7 +144,7 @@ def draw_lengths(record: StudyRecord) -> Picture:
         y=[row.value for row in rows],
         text=[f"trial {row.number}" for row in rows],
         mode="markers",
-        marker={"color": COLOURS["complete"]},
+        marker={"color": PALETTE["complete"]},
         showlegend=False,
     )
     text = "Complete trials. All lengths are scored on the same targets."
@@ -175,7 +162,7 @@ def draw_sizes(record: StudyRecord) -> Picture:
     figure = _make_figure("weights", record.metric)
     figure.update_xaxes(type="log")
     for name, own, mode, colour in (
-        ("complete", rows, "markers", COLOURS["complete"]),
+        ("complete", rows, "markers", PALETTE["complete"]),
         ("Pareto front", front, "lines+markers", BEST),
     ):
         figure.add_scatter(
@@ -201,7 +188,7 @@ def draw_time(record: StudyRecord) -> Picture:
         x=[value / 60 for value in seconds.values()],
         y=list(seconds),
         orientation="h",
-        marker={"color": [COLOURS[name] for name in seconds]},
+        marker={"color": [PALETTE[name] for name in seconds]},
     )
     text = "Building, training and scoring of all trials, by what became of them."
     drawn = figure if sum(seconds.values()) > 0 else None

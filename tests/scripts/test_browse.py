@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from search.config import TrackingConfig
+from search.driver.leaderboard import PALETTE
 from search.driver.tracking.mlflow_tracker import open_tracker
 from search.messages import CandidateBuilt, EpochReport, Outcome, TrialEnded
 from search.results.serving import HOST, choose_port
@@ -20,9 +21,10 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "browse.py"
 PARAMETERS = {"sequence_length": 64, "optimizer": "adam"}
 ENDINGS = [
     TrialEnded(outcome=Outcome.COMPLETE, value=0.8125, best_epoch=1, epochs=2),
-    TrialEnded(outcome=Outcome.PRUNED, value=0.25, epochs=1, reason="not in the best quarter"),
+    TrialEnded(outcome=Outcome.PRUNED, value=0.25, epochs=2, reason="not in the best quarter"),
     TrialEnded(outcome=Outcome.COMPLETE, value=0.9375, best_epoch=1, epochs=2),
     TrialEnded(outcome=Outcome.OUT_OF_MEMORY, reason="the device is too small"),
+    TrialEnded(outcome=Outcome.OVERTIME, value=0.1875, epochs=2, reason="too slow"),
 ]
 
 
@@ -37,7 +39,8 @@ def fill_store(folder: Path, study: str, direction: str) -> None:
     )
     for number, ended in enumerate(ENDINGS):
         tracker.start_trial(number)
-        tracker.log_built(number, CandidateBuilt(parameters=PARAMETERS, parameter_count=1))
+        parameters = {**PARAMETERS, "sequence_length": 60 + number}
+        tracker.log_built(number, CandidateBuilt(parameters=parameters, parameter_count=1))
         for epoch in range(ended.epochs):
             best = (ended.value or 0.0) - 0.125 * (ended.epochs - 1 - epoch)
             tracker.log_epoch(
@@ -61,6 +64,12 @@ def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False
     )
+
+
+def as_rgb(colour: str) -> str:
+    """Write a colour as a browser does."""
+    red, green, blue = bytes.fromhex(colour[1:])
+    return f"rgb({red}, {green}, {blue})"
 
 
 @pytest.fixture
@@ -92,16 +101,32 @@ def test_the_link_shows_the_trials_of_the_newest_study_sorted_by_the_objective(
         page.goto(link)
         names = page.get_by_role("link", name=re.compile("^trial "))
         expect(names).to_have_text(
-            ["trial 002", "trial 000", "trial 001", "trial 003"], timeout=60_000
+            ["trial 002", "trial 000", "trial 001", "trial 004", "trial 003"], timeout=60_000
         )
         scores = page.get_by_role("gridcell").filter(has_text=re.compile(r"^0\.\d+$"))
-        expect(scores).to_have_text(["0.9375", "0.8125", "0.25"])
+        expect(scores).to_have_text(["0.9375", "0.8125", "0.25", "0.1875"])
         for text in ("pruned: not in the best quarter", "out_of_memory: the device is too small"):
             expect(page.get_by_text(text)).to_be_visible()
         for column in ("objective", "optimizer", "sequence_length"):
             expect(page.get_by_role("columnheader", name=column).first).to_be_visible()
-        expect(page.get_by_text("4 matching runs")).to_be_visible()
+        expect(page.get_by_text("5 matching runs")).to_be_visible()
         page.screenshot(path=tmp_path / "browse.png")
+        # The same view's charts: chosen beforehand, in the colours of the outcomes.
+        page.goto("about:blank")
+        page.goto(link.replace("compareRunsMode=TABLE", "compareRunsMode=CHART"))
+        section = page.get_by_text(re.compile("^Study"))
+        expect(section).to_be_visible(timeout=60_000)
+        expect(section.locator("..")).to_contain_text("(4)")
+        lines = page.locator(".js-plotly-plot .scatterlayer .js-line")
+        expect(lines.nth(3)).to_be_attached(timeout=60_000)
+        strokes = {
+            lines.nth(n).evaluate("line => getComputedStyle(line).stroke")
+            for n in range(lines.count())
+        }
+        outcomes = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.OVERTIME)
+        assert strokes >= {as_rgb(PALETTE[outcome]) for outcome in outcomes}
+        expect(page.get_by_text("Parallel Coordinates").first).to_be_visible()
+        page.screenshot(path=tmp_path / "charts.png")
         browser.close()
 
     browsing.send_signal(signal.SIGINT)

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from search.config import TrackingConfig
 from search.disk import wait_for_room
-from search.driver.leaderboard import TrialRow
+from search.driver.leaderboard import PALETTE, TrialRow
 from search.driver.tracking.forwarder import Forwarder, Lost, Refused, Unreachable
 from search.driver.tracking.records import as_metrics, as_params, as_tags, now_ms, strip_colours
 from search.driver.tracking.spool import Record, Spool, spool_path
@@ -46,6 +46,7 @@ ENDED = frozenset(Outcome) - {Outcome.INTERRUPTED}
 _NOTE = "mlflow.note.content"
 _REFUSALS = (400, 404, 409)
 _NAMED_LOSSES = 5
+_COLOUR = "mlflow.runColor"
 _LONGEST_TAG = 5000
 _LARGEST_BATCH = 1000
 _MIB = 2**20
@@ -337,7 +338,9 @@ class MlflowTracker:
         metrics = as_metrics(known, time_ms, ended.best_epoch or 0)
         outcome = Outcome(ended.outcome)
         note = f"{outcome}: {ended.reason}" if ended.reason else outcome
-        tags = as_tags({"outcome": outcome, "reason": ended.reason, _NOTE: note})
+        tags = as_tags(
+            {"outcome": outcome, "reason": ended.reason, _NOTE: note, _COLOUR: PALETTE[outcome]}
+        )
         # Again, since a candidate that could not be built was never reported as built.
         self._client.log_batch(run_id, metrics, as_params(ended.parameters), tags)
         if ended.traceback:
