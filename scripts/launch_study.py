@@ -49,11 +49,13 @@ def _launch(config: StudyConfig, again: str) -> int:
     from search.driver.tracking.store import store_uri  # noqa: PLC0415
     from search.results.browsing import link_study  # noqa: PLC0415
     from search.results.export import export_best  # noqa: PLC0415
-    from search.results.report import write_report  # noqa: PLC0415
+    from search.results.refreshing import keep_report  # noqa: PLC0415
     from search.results.serving import DEFAULT_PORT, HOST  # noqa: PLC0415
     from search.results.summary import show_summary  # noqa: PLC0415
 
-    summary = run_study(config)
+    place = {"folder": config.storage.folder, "uri": config.tracking.uri}
+    with keep_report(config.name, **place, seconds=config.tracking.report_seconds):
+        summary = run_study(config)
     console = Console(soft_wrap=True, highlight=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
@@ -62,10 +64,12 @@ def _launch(config: StudyConfig, again: str) -> int:
         console.print("No trial is complete, so nothing is exported. Raise --budget.trials.")
     elif summary.ending is Ending.FINISHED:
         console.print("Exporting the best model.")
-        export = export_best(config.name, folder=config.storage.folder, uri=config.tracking.uri)
+        export = export_best(config.name, **place)
         console.print(f"Exported to {export.folder}; registered as {export.model}@champion.")
     if summary.rows:
-        report = write_report(config.name, folder=config.storage.folder, uri=config.tracking.uri)
+        from search.results.report import write_report  # noqa: PLC0415  # takes a second to load
+
+        report = write_report(config.name, **place)
         console.print(f"Report: {report.path}")
     uri = store_uri(config.tracking.uri, config.storage.folder)
     address = uri.rstrip("/") if uri.startswith("http") else f"http://{HOST}:{DEFAULT_PORT}"

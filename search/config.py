@@ -355,6 +355,8 @@ class TrackingConfig(_Section):
     """The MLflow experiment that holds the runs of this and related studies."""
     max_spool_mb: int = Field(256, ge=1)
     """How much may wait under the storage folder for a tracking store that is away, in MiB; what comes after is named at the end."""
+    report_seconds: float = Field(300, gt=0)
+    """Time between one report of the running study and the next, in seconds."""
 
 
 class StorageConfig(_Section):

@@ -3,6 +3,8 @@
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from search.results.figures import (
     draw_time,
     find_edges,
 )
+from search.results.refreshing import keep_report
 from search.results.report import write_report
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -250,6 +253,22 @@ def test_a_browser_draws_every_figure_without_a_network(folder: Path, tmp_path: 
     client = MlflowClient(store_uri(None, folder))
     run = find_study(client, "fights")
     assert [file.path for file in client.list_artifacts(run.run_id)] == ["report.html"]
+
+
+def test_the_page_is_written_while_the_study_runs(folder: Path) -> None:
+    path = folder / "reports" / "fights.html"
+    with keep_report("fights", folder=folder, uri=None, seconds=0.01):
+        while not path.exists():  # the test's time limit ends it
+            time.sleep(0.01)
+    assert not [thread for thread in threading.enumerate() if thread.name == "report"]
+
+
+def test_a_study_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    with keep_report("fights", folder=tmp_path, uri=None, seconds=0.01):
+        (thread,) = [one for one in threading.enumerate() if one.name == "report"]
+        thread.join(0.5)
+        assert thread.is_alive()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_study_is_answered_with_the_nearest(folder: Path) -> None:
