@@ -81,7 +81,7 @@ def find_winner(
     ]
     place = _repeats_folder(config)
     needed = range(config.winner.repeats) if several else sorted({number for _, number in missing})
-    sides = {number: _draw_sides(trials, number, place, task, own) for number in needed}
+    sides = {number: _make_sides(trials, number, place, task, own) for number in needed}
     if missing:
         view.say(
             f"Training {len(finalists)} trials {config.winner.repeats} times again: trials "
@@ -143,23 +143,37 @@ def _score_together(
     return [scored.metrics[metric] for scored in replies]
 
 
-def _draw_sides(
+def draw_sides(config: StudyConfig, repeat: int, draws: Path) -> tuple[SequenceData, Path] | None:
+    """Prepare the data of one repeat, with a validation side of its own where one can be drawn.
+
+    Args:
+        config: The study.
+        repeat: Which repeat, from 0.
+        draws: Where to keep what is prepared.
+
+    Returns:
+        The data and their folder; ``None`` where the repeat has the study's own sides.
+    """
+    if config.split.method not in DRAWN:
+        return None
+    seed = draw_seed(config.seed, repeat)
+    try:
+        return prepare_data(config, config.storage.folder.resolve() / "data", draw=(seed, draws))
+    except DataError:  # a draw without some class, say: the study's own sides are none such
+        return None
+
+
+def _make_sides(
     trials: Trials, repeat: int, draws: Path, task: Task, own: tuple[SequenceData, Path]
 ) -> _Sides:
-    """Prepare the data of one repeat: with a validation side of its own where one can be drawn."""
+    """Prepare what the finalists of one repeat are trained and scored on."""
     config, metric = trials.config, trials.config.objective.metric
     known = {name: scores[metric] for name, scores in trials.notes["baselines"].items()}
     same = _Sides(place=own[1], naive=known, overlap=0.0)
-    if config.split.method not in DRAWN:
+    drawn = draw_sides(config, repeat, draws)
+    if drawn is None:
         return same
-    try:
-        data, place = prepare_data(
-            config,
-            config.storage.folder.resolve() / "data",
-            draw=(draw_seed(config.seed, repeat), draws),
-        )
-    except DataError:  # a draw without some class, say: the study's own sides are none such
-        return same
+    data, place = drawn
     if data.targets_hash("validation") == own[0].targets_hash("validation"):
         return same
     return _Sides(

@@ -68,6 +68,9 @@ def write_report(name: str, *, folder: Path, uri: str | None = None) -> Report:
     """
     study = load_study(name, folder)
     notes = study.user_attrs
+    rows = [read_row(trial) for trial in study.get_trials(deepcopy=False)]
+    if not rows or "config" not in notes:
+        raise StudyError(f"study must have a trial. Received: study={name!r}. Launch it first.")
     config = make_config(notes["config"])
     metric = config.objective.metric
     address = store_uri(uri, folder)
@@ -80,9 +83,6 @@ def write_report(name: str, *, folder: Path, uri: str | None = None) -> Report:
             ordered = sorted(points, key=lambda point: (point.step, point.timestamp))
             by_epoch = {point.step: point.value for point in ordered}
             curves[int(trial.data.tags[TRIAL])] = list(by_epoch.values())
-    rows = [read_row(trial) for trial in study.get_trials(deepcopy=False)]
-    if not rows:
-        raise StudyError(f"study must have a trial. Received: study={name!r}. Launch it first.")
     record = StudyRecord(
         study=study,
         metric=metric,

@@ -18,9 +18,10 @@ from search.data.preparation import prepare_data
 from search.driver.executors.devices import default_slots, find_backend
 from search.driver.executors.processes import ProcessExecutor
 from search.driver.interrupts import watch_interrupts
-from search.driver.optimization import draw_seed, repeat_seed, trial_seed
+from search.driver.optimization import repeat_seed, trial_seed
 from search.driver.progress import View
 from search.driver.provenance import describe_study
+from search.driver.repeats import draw_sides
 from search.driver.requests import Room, ask_workers, list_space
 from search.driver.tracking.store import (
     KIND,
@@ -116,7 +117,9 @@ def reproduce_trial(run_id: str, *, folder: Path, uri: str | None, view: View) -
     address = store_uri(uri, folder)
     with translate_errors(address):
         recorded = _find(open_client(address), run_id)
-    config, folder = recorded.config, folder.resolve()
+    folder = folder.resolve()
+    storage = recorded.config.storage.model_copy(update={"folder": folder})
+    config = recorded.config.model_copy(update={"storage": storage})
     find_backend()
     with ExitStack() as stack:
         view = stack.enter_context(view)
@@ -132,8 +135,8 @@ def reproduce_trial(run_id: str, *, folder: Path, uri: str | None, view: View) -
         work = folder / "reproductions" / run_id
         stack.callback(shutil.rmtree, work, ignore_errors=True)
         if recorded.repeat is not None:
-            drawn = (draw_seed(config.seed, recorded.repeat), work / "draws")
-            place = prepare_data(config, folder / "data", draw=drawn)[1]
+            drawn = draw_sides(config, recorded.repeat, work)
+            place = drawn[1] if drawn else place
         work.mkdir(parents=True, exist_ok=True)
         executor = ProcessExecutor(config.workers.count or default_slots())
         stack.callback(executor.stop)
