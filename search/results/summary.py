@@ -44,7 +44,8 @@ def draw_leaderboard(summary: StudySummary) -> Table:
         summary: A study with at least one complete trial.
 
     Returns:
-        A table; scores are on validation, the last column on the test set where it was looked at.
+        A table; scores are on validation, the last column on the test set where it was looked at:
+        the mean of several members has its score in a table of its own.
     """
     metric = summary.config.objective.metric
     table = Table(box=None, pad_edge=False, highlight=False)
@@ -52,8 +53,9 @@ def draw_leaderboard(summary: StudySummary) -> Table:
     for head in (f"{metric} (validation)", f"{metric} (test)", "best epoch", "steps", "weights"):
         table.add_column(head, justify="right")
     table.add_column("time", justify="right")
+    alone = len(summary.decision.get("members", [0])) == 1
     for row in summary.leaders[:LEADERS]:
-        looked = summary.test and row == summary.winner
+        looked = summary.test and alone and row == summary.winner
         table.add_row(
             f"{row.number} (default)" if row.number == 0 else str(row.number),
             f"{row.value:.4f}",
