@@ -244,7 +244,7 @@ def test_kerastuners_own_hyperresnet_runs_unchanged(storage_folder: Path, tmp_pa
         data={"source": "arrays", "path": path},
         split={"method": "stratified"},
         space="keras_tuner.applications:HyperResNet",
-        training={"max_epochs": 1, "max_parameters": 50_000_000},
+        training={"max_epochs": 1, "max_parameters": 50_000_000, "refit": False},
         budget={"trials": 1},
         workers={"count": 1},
     )
