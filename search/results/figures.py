@@ -2,57 +2,20 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 import plotly.graph_objects as go
-from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import TrialState
 
-from search.driver.leaderboard import PALETTE, TrialRow, rank, write_scalar
+from search.driver.leaderboard import PALETTE, TrialRow
 from search.messages import Outcome
+from search.results.findings import FEW, SHOWN, StudyRecord, find_important
 
 BEST, FAINT = "#009E73", "#999999"
-EDGE = 0.02
-"""Share of a range, on its own scale, that counts as its edge."""
-FEW = 4
-"""Complete trials below which importances say nothing."""
-WIDE = 6
-"""Whole numbers below which half of a range is edge."""
-SHOWN = 8
-"""Hyperparameters that fit side by side."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyRecord:
-    """What figures are drawn from.
-
-    Attributes:
-        study: As Optuna holds it.
-        metric: The objective's name.
-        rows: Every trial.
-        curves: The objective of each trial's epochs, by its number.
-        baselines: The naive baselines' objective, by name.
-    """
-
-    study: optuna.Study
-    metric: str
-    rows: Sequence[TrialRow]
-    curves: Mapping[int, Sequence[float]]
-    baselines: Mapping[str, float]
-
-    @property
-    def direction(self) -> str:
-        """Which way is better: "maximize" or "minimize"."""
-        return self.study.direction.name.lower()
-
-    @property
-    def leaders(self) -> list[TrialRow]:
-        """The complete trials, best first."""
-        return rank(self.rows, self.direction)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,84 +198,6 @@ PICTURES: Sequence[Callable[[StudyRecord], Picture]] = (
     draw_slices,
     draw_importances,
 )
-
-
-def find_important(record: StudyRecord) -> list[str]:
-    """Choose the hyperparameters that are worth a look where there are many.
-
-    Args:
-        record: The study.
-
-    Returns:
-        At most eight names: by PED-ANOVA the most important ones, or the first that were asked for
-        where complete trials are too few or too much alike to tell.
-    """
-    if len(record.leaders) >= FEW:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            scores = optuna.importance.get_param_importances(
-                record.study, evaluator=PedAnovaImportanceEvaluator()
-            )
-        if scores:
-            return list(scores)[:SHOWN]
-    trials = record.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return list(dict.fromkeys(name for trial in trials for name in trial.params))[:SHOWN]
-
-
-def find_edges(record: StudyRecord) -> Iterator[str]:
-    """Name the hyperparameters of the best trial that stand at the edge of their range.
-
-    Args:
-        record: The study.
-
-    Yields:
-        One sentence each: a wider range may hold a better value.
-    """
-    leaders = record.leaders
-    if not leaders:
-        return
-    trial = record.study.get_trials(deepcopy=False)[leaders[0].number]
-    for name, domain in trial.distributions.items():
-        if not isinstance(domain, IntDistribution | FloatDistribution) or domain.single():
-            continue
-        if isinstance(domain, IntDistribution) and _count(domain) < WIDE:
-            continue
-        scale = math.log if domain.log else float
-        low, high, value = (scale(x) for x in (domain.low, domain.high, trial.params[name]))
-        share = (value - low) / (high - low)
-        if min(share, 1 - share) <= EDGE:
-            end = "low" if share < 1 - share else "high"
-            yield (
-                f"{name} = {write_scalar(trial.params[name])} is at the {end} end of its range, "
-                f"{write_scalar(domain.low)} to {write_scalar(domain.high)}."
-            )
-
-
-def describe_pruning(record: StudyRecord) -> str:
-    """Say what was pruned and what that saved.
-
-    Args:
-        record: The study.
-
-    Returns:
-        One sentence.
-    """
-    pruned = [row for row in record.rows if row.outcome is Outcome.PRUNED]
-    full = [row.epochs for row in record.leaders]
-    if not pruned or not full:
-        return "No trial was pruned." if not pruned else "No trial is complete to compare with."
-    mean = sum(full) / len(full)
-    spent = sum(row.epochs for row in pruned)
-    saved = max(0.0, mean * len(pruned) - spent)
-    return (
-        f"{len(pruned)} of {len(record.rows)} trials were pruned after {spent} epochs; complete ones "
-        f"took {mean:.1f} on average, so that about {saved:.0f} epochs were saved, on top of "
-        f"the {sum(row.epochs for row in record.rows)} that were trained."
-    )
-
-
-def _count(domain: IntDistribution) -> int:
-    return (domain.high - domain.low) // domain.step + 1
 
 
 def _name(names: Sequence[str]) -> str:

@@ -24,7 +24,8 @@ from search.driver.tracking.store import (
 from search.driver.trials import read_row
 from search.errors import StudyError
 from search.results.browsing import find_study
-from search.results.figures import PICTURES, StudyRecord, describe_pruning, find_edges
+from search.results.figures import PICTURES
+from search.results.findings import StudyRecord, describe_pruning, find_edges
 from search.results.studies import load_study
 
 ARTIFACT = "report.html"

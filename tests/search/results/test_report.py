@@ -26,16 +26,14 @@ from search.errors import StudyError
 from search.messages import CandidateBuilt, EpochReport, Outcome, TrialEnded
 from search.results.browsing import find_study
 from search.results.figures import (
-    StudyRecord,
-    describe_pruning,
     draw_curves,
     draw_importances,
     draw_lengths,
     draw_progress,
     draw_sizes,
     draw_time,
-    find_edges,
 )
+from search.results.findings import StudyRecord, describe_pruning, find_edges
 from search.results.refreshing import keep_report
 from search.results.report import write_report
 
