@@ -190,7 +190,7 @@ class SplitConfig(_Section):
     test: float = Field(0.2, gt=0, lt=0.9)
     """Share of all targets held out for the one look at the end; unused with an official test set."""
     blocks: int = Field(5, ge=1)
-    """For blocks: stretches that the clips are cut into, each giving its share to every side."""
+    """For blocks: stretches that the clips are cut into, each giving its share to every side; the fewer, the longer are those that are held out."""
     gap: int = Field(1, ge=0)
     """For blocks: clips dropped at every border between two sides."""
     validation_from: int | str | None = None

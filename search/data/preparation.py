@@ -48,7 +48,7 @@ def prepare_data(
         config: The study.
         folder: Where prepared data are kept; made if it is missing.
         report: Hears how far a source has read.
-        draw: A seed to draw another validation side by, where the split draws one at random, and
+        draw: A seed to draw another validation side by, where the split can draw one, and
             the folder to keep that in; ``None`` for the study's own sides.
 
     Returns:

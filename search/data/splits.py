@@ -17,8 +17,8 @@ Sides: TypeAlias = Mapping[Side, Array]
 DRAWS = 50
 """Orders of the groups that are tried; the one whose sides are most like the whole is taken."""
 CLASSES_NAMED = 20
-DRAWN = ("groups", "stratified")
-"""Methods whose sides are drawn at random, and can be drawn anew."""
+DRAWN = ("groups", "blocks", "stratified")
+"""Methods whose validation side can be drawn anew."""
 
 
 def split_targets(
@@ -106,10 +106,12 @@ def redraw_validation(
     pool = np.union1d(sides["train"], sides["validation"])
     shares = {"validation": len(sides["validation"]) / len(pool)}
     rng = np.random.default_rng(seed)
-    if config.method == "groups":
-        names = _by_groups(recordings, targets, pool, shares, rng)
-    else:
-        names = _by_class(targets.labels[pool], {"test": 0.0, **shares}, rng)
+    methods: Mapping[str, Callable[[], Array]] = {
+        "groups": lambda: _by_groups(recordings, targets, pool, shares, rng),
+        "blocks": lambda: _move_stretches(len(pool), shares["validation"], config, rng),
+        "stratified": lambda: _by_class(targets.labels[pool], {"test": 0.0, **shares}, rng),
+    }
+    names = methods[config.method]()
     drawn: dict[Side, Array] = {side: pool[names == side] for side in SIDES}
     return {**drawn, "test": sides["test"]}
 
@@ -281,6 +283,24 @@ def _by_blocks(count: int, shares: Mapping[str, float], config: SplitConfig) -> 
         names[max(low, test - config.gap) : high + config.gap] = ""
         names[test:tested] = "test"
         names[validation:high] = "validation"
+    return names
+
+
+def _move_stretches(
+    count: int, share: float, config: SplitConfig, rng: np.random.Generator
+) -> Array:
+    """Name the side of each target as ``_by_blocks``, validation anywhere in each stretch."""
+    names = np.full(count, "train", dtype="<U10")
+    edges = np.linspace(0, count, config.blocks + 1).round().astype(int)
+    sizes = [round(share * (high - low)) for low, high in pairwise(edges)]
+    starts = [
+        rng.integers(low, high - size + 1)
+        for (low, high), size in zip(pairwise(edges), sizes, strict=True)
+    ]
+    for start, size in zip(starts, sizes, strict=True):
+        names[max(0, start - config.gap) : start + size + config.gap] = ""
+    for start, size in zip(starts, sizes, strict=True):
+        names[start : start + size] = "validation"
     return names
 
 

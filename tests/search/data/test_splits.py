@@ -92,11 +92,29 @@ def test_another_validation_side_is_drawn_from_all_but_the_test_side(method: Any
         assert sum(map(len, held)) == len(set.union(*held))
 
 
-def test_sides_that_are_not_drawn_at_random_stay() -> None:
-    recordings, config = make_recordings(), SplitConfig(method="blocks", blocks=2)
+@pytest.mark.parametrize("gap", [0, 1, 3])
+def test_validation_moves_within_each_stretch_and_keeps_its_gaps(gap: int) -> None:
+    recordings = make_recordings(200)
+    targets, config = place(recordings), SplitConfig(method="blocks", blocks=2, gap=gap)
     own = split_sides(recordings, config, seed=0)
-    drawn = redraw_validation(recordings, place(recordings), own, config, seed=5)
-    assert all(drawn[side].tolist() == own[side].tolist() for side in SIDES)
+    starts = set()
+    for seed in range(20):
+        drawn = redraw_validation(recordings, targets, own, config, seed)
+        assert drawn["test"].tolist() == own["test"].tolist()
+        first, second = np.split(drawn["validation"], 2)
+        pool = np.union1d(own["train"], own["validation"])
+        for stretch in (first, second):  # neighbours, but for the test side and its gaps
+            begin = int(np.searchsorted(pool, stretch[0]))
+            assert stretch.tolist() == pool[begin : begin + len(own["validation"]) // 2].tolist()
+            starts.add(begin)
+        held = np.concatenate([drawn["validation"], drawn["test"]])
+        apart = np.abs(drawn["train"][:, None] - held).min(axis=1)
+        assert apart.min() == gap + 1
+        assert first[-1] < 100 <= second[0]
+    assert len(starts) > 20
+
+
+def test_sides_that_a_source_names_stay() -> None:
     named = np.array([0, 0, 1, 2] * 10, dtype=np.int8)
     recordings = make_recordings(sides=named)
     own = split_sides(recordings, SplitConfig(method="stratified"), seed=0)
