@@ -59,7 +59,8 @@ def refit_trial(
 ) -> TrialRefitted:
     """Train a complete trial's candidate on training and validation targets together.
 
-    Nothing is left to choose the epoch by, so it trains as long as its best epoch took.
+    Nothing is left to choose the epoch by, so it trains as long as its best epoch took. The space
+    is told so: what falls with the epochs, as the learning rate, reaches its end.
 
     Args:
         bench: The worker's data and task.
@@ -71,7 +72,7 @@ def refit_trial(
         The weights file, or why the candidate failed this time.
     """
     try:
-        candidate = bench.build(hp, order.seed, REFIT_SIDES)
+        candidate = bench.build(hp, order.seed, REFIT_SIDES, order.epochs)
         with candidate_errors():
             plan = Plan(seed=order.seed, epochs=order.epochs, sides=REFIT_SIDES)
             fit_candidate(bench, candidate, hp, plan)

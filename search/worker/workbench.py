@@ -78,7 +78,11 @@ class Workbench:
         return sum(len(self.data.ends[side]) for side in sides)
 
     def build(
-        self, hp: AskingHyperParameters, seed: int, sides: Sequence[Side] = ("train",)
+        self,
+        hp: AskingHyperParameters,
+        seed: int,
+        sides: Sequence[Side] = ("train",),
+        epochs: int | None = None,
     ) -> Candidate:
         """Build the candidate that ``hp`` answers for.
 
@@ -86,6 +90,7 @@ class Workbench:
             hp: Answers what the space asks for.
             seed: Seeds the weights.
             sides: Whose targets it will be trained on.
+            epochs: For how many epochs at most; ``None`` for ``training.max_epochs``.
 
         Returns:
             The candidate, built and not trained.
@@ -108,7 +113,7 @@ class Workbench:
             "target_channels": card.target_channels,
             "season": self.config.task.season,
             "targets": self.count_targets(sides),
-            "epochs": self.config.training.max_epochs,
+            "epochs": epochs or self.config.training.max_epochs,
         }
         hypermodel = make_hypermodel(self.config.space, self.config.space_arguments, offered)
         limit = self.config.training.max_parameters

@@ -28,7 +28,7 @@ from search.worker.hyperparameters import AskingHyperParameters, replay
 from search.worker.retraining import refit_trial
 from search.worker.training import run_trial
 from search.worker.weights import load_weights, save_weights
-from search.worker.workbench import Workbench, candidate_errors
+from search.worker.workbench import Candidate, Workbench, candidate_errors
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -346,6 +346,29 @@ def test_a_refit_trains_on_validation_too_and_leaves_its_weights(bench: Workbenc
     assert Path(refitted.weights) == bench.weights / "refit_00002.npz"
     load_weights(before.model, Path(refitted.weights))
     assert bench.score(before, "validation")["log_loss"] < base
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_the_learning_rate_of_a_refit_falls_to_its_end(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, epochs: int
+) -> None:
+    assert epochs < bench.config.training.max_epochs
+    hp = defaults()
+    bench.build(hp, seed=5)
+    recorded = dict(hp.values)
+    built, build = [], Workbench.build
+
+    def keep_built(*arguments: Any) -> Candidate:
+        built.append(build(*arguments))
+        return built[-1]
+
+    monkeypatch.setattr(Workbench, "build", keep_built)
+    order = RefitTrial(number=2, parameters=recorded, seed=5, epochs=epochs)
+    assert refit_trial(bench, order, Line(), replay(recorded)).weights
+    (candidate,) = built
+    optimizer = candidate.model.optimizer
+    assert int(optimizer.iterations) % epochs == 0
+    assert float(optimizer.learning_rate) == pytest.approx(0, abs=1e-9)
 
 
 def test_weights_come_back_exactly(bench: Workbench, tmp_path: Path) -> None:
