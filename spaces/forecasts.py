@@ -1,4 +1,4 @@
-"""What a forecast is relative to: a window's mean, its last row, or its last season."""
+"""What a forecast is relative to: a window's mean, its last row, or its last season; and its linear part."""
 
 import keras
 import keras_tuner
@@ -67,3 +67,29 @@ def past_values(inputs: keras.KerasTensor, rows: list[int], channels: Lengths) -
         Values of shape (batch, horizon, variables).
     """
     return ops.take(ops.take(inputs, rows, axis=1), list(channels), axis=2)
+
+
+def forecast_linearly(
+    inputs: keras.KerasTensor, horizon: int, channels: Lengths
+) -> keras.KerasTensor:
+    """Forecast each variable from its own past by one linear map, the same for all variables.
+
+    Beside a CNN and an RNN as in LSTNet (Lai et al., "Modeling Long- and Short-Term Temporal
+    Patterns with Deep Neural Networks", 2018, arXiv:1703.07015); the last row is taken off first,
+    as in NLinear (Zeng et al., "Are Transformers Effective for Time Series Forecasting?", 2023,
+    arXiv:2205.13504). It starts at no change.
+
+    Args:
+        inputs: Windows of shape (batch, steps, channels).
+        horizon: Time steps of the forecast.
+        channels: Channel numbers of shape (variables,).
+
+    Returns:
+        Changes of shape (batch, horizon, variables).
+    """
+    past = ops.take(inputs, list(channels), axis=2)
+    changes = keras.layers.Permute((2, 1), name="each_past")(past - past[:, -1:])
+    linear = keras.layers.Dense(
+        horizon, use_bias=False, kernel_initializer="zeros", dtype="float32", name="linear"
+    )
+    return keras.layers.Permute((2, 1), name="linear_forecast")(linear(changes))

@@ -192,6 +192,9 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
             tensor = keras.layers.Subtract(name="centered", dtype="float32")([inputs, mean])
         tensor = self._drop(self._encode(tensor, hp), hp)
         tensor = blocks.regress(tensor, self.output_shape)
+        if known and hp.Boolean("linear_part", default=True):
+            linear = forecasts.forecast_linearly(inputs, horizon, known)
+            tensor = keras.layers.Add(name="with_linear_part", dtype="float32")([tensor, linear])
         if predicts != "value":
             rows = forecasts.past_rows(predicts, steps, horizon, self.season)
             past = forecasts.past_values(inputs, rows, known)

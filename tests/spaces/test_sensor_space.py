@@ -159,7 +159,27 @@ def test_a_season_that_the_window_does_not_show_is_replaced_by_the_last_row(seas
 def test_a_forecaster_that_does_not_see_the_past_of_its_variables_is_not_asked_about_it(build):
     _, hp, _ = build(forecaster(10, channels=()))
 
-    assert not {"predicts", "center_windows"} & set(hp.values)
+    assert not {"predicts", "center_windows", "linear_part"} & set(hp.values)
+
+
+def test_the_linear_part_adds_a_map_of_each_variables_own_changes(build):
+    model, _, _ = build(forecaster(10), {"predicts": "change_from_last", "linear_part": True})
+    source = np.random.default_rng(0)
+    window = source.standard_normal((2, 10, 3)).astype("float32")
+    map_ = source.standard_normal((10, 6)).astype("float32")
+    model = without_network(model)
+    past, last = window[..., [2, 0]], window[:, -1:, [2, 0]]
+
+    assert model(window).numpy() == pytest.approx(np.repeat(last, 6, axis=1), abs=1e-5)
+    model.get_layer("linear").set_weights([map_])
+    expected = last + np.einsum("bsv,sh->bhv", past - last, map_)
+    assert model(window).numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_forecaster_can_do_without_its_linear_part(build):
+    model, _, _ = build(forecaster(10), {"linear_part": False})
+
+    assert "linear" not in {layer.name for layer in model.layers}
 
 
 @pytest.mark.slow
