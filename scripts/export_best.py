@@ -39,7 +39,7 @@ def _print(export: Export) -> None:
         print(f"  {name:20} {size:>12,} bytes")
     print("Predictions differ, after loading in a fresh process, by at most:")
     for name, difference in export.differences.items():
-        print(f"  {name:20} {difference:.1e}")
+        print(f"  {name:20} {difference:.1e}  {export.milliseconds[name]:8.3g} ms for one window")
     for name, reason in export.left_out.items():
         print(f"  {name:20} not written: {reason}")
     print(f"Registered in MLflow: models:/{export.model}@champion (version {export.version}).")

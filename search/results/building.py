@@ -18,6 +18,7 @@ from search.config import make_config
 from search.data.sequences import Array, Side
 from search.errors import StudyError
 from search.messages import Member, WorkerSetup
+from search.results.comparison import BATCHES, predict_in_batches
 from search.results.formats import (
     EXAMPLE,
     FLAVOR,
@@ -82,13 +83,15 @@ def build_model(
     ends = bench.data.ends["validation"][np.unique(numbers)]
     windows = candidate.inputs.gather(ends).astype(np.float32)
     predictions = predict(candidate.model, candidate.inputs, ends)
+    at_once = candidate.model.predict_on_batch
+    found = np.stack([predict_in_batches(at_once, windows, size) for size in BATCHES])
     with _blamed_on(bench.config.space):
         _write_formats(candidate.model, place, windows, predictions)
     card = bench.data.card
     mean, scale = (np.array(values, dtype=np.float32) for values in (card.mean, card.scale))
     examples = windows[:EXAMPLES] * scale + mean
     np.savez(place / "export" / EXAMPLE, windows=examples, predictions=predictions[:EXAMPLES])
-    np.savez(place / SAMPLES, windows=windows, predictions=predictions)
+    np.savez(place / SAMPLES, windows=windows, predictions=found)
     offsets = candidate.inputs.offsets
     return asdict(
         Built(

@@ -1,33 +1,45 @@
 """The best model of a study becomes a folder that works alone, and a registered model."""
 
 import hashlib
+import importlib.util
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock
 
 from search.errors import StudyError
 from search.results.card import write_card, write_preprocessing
+from search.results.comparison import Comparison
 from search.results.formats import (
     CARD,
     CHECKSUMS,
+    CONVERTED,
     FORMATS,
+    HAS_TENSORFLOW,
+    KERAS,
     PREPROCESSING,
     REGISTERED,
     SAMPLES,
-    TOLERANCE,
+    TOLERANCES,
     Built,
     Checked,
     list_sizes,
 )
-from search.results.fresh import FreshProcess
+from search.results.fresh import FreshProcess, ProcessFailed
 from search.results.registry import open_registry
 from search.results.winner import Winner, load_winner
 
 BUILD = "search.results.building:build_model"
 CHECK = "search.results.checking:check_formats"
+CONVERT = "search.results.conversion:convert_model"
+COMPARE = "search.results.comparison:compare_format"
+CONVERSION_SECONDS = 600.0
+"""An unrolled LSTM of many steps can keep the converter busy for hours."""
+NOT_INSTALLED = "the export extra is not installed. Export again by `scripts/run --extra export …`."
+NO_TENSORFLOW = "it is converted by TensorFlow, which is not installed."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +52,7 @@ class Export:
         model: The registered model's name.
         version: The version that is now its champion.
         differences: The greatest difference between two predictions, by format.
+        milliseconds: The median time of a prediction for one window, by format.
         left_out: Why a format could not be written, by format.
     """
 
@@ -48,6 +61,7 @@ class Export:
     model: str
     version: str
     differences: Mapping[str, float]
+    milliseconds: Mapping[str, float]
     left_out: Mapping[str, str]
 
 
@@ -84,6 +98,7 @@ def export_best(study: str, *, folder: Path, uri: str | None = None) -> Export:
         held = registry.find_version()
         package = registry.fetch(held, room / "held") if held else room / REGISTERED
         checked = _check(checker, winner, built, room, package)
+        built, checked = _convert(winner, built, checked, room)
         _write_papers(winner, built, checked, room / "export")
         version = held or registry.register(package, winner)
         registry.crown(version)
@@ -96,6 +111,7 @@ def export_best(study: str, *, folder: Path, uri: str | None = None) -> Export:
         model=study,
         version=str(version.version),
         differences=checked.differences,
+        milliseconds=checked.milliseconds,
         left_out=built.left_out,
     )
 
@@ -137,13 +153,56 @@ def _check(
     reply = checker.call(samples=samples, space=winner.config.space, places=places)
     checked = Checked(**reply)
     for name, difference in checked.differences.items():
-        if not difference <= TOLERANCE:  # NaN is not
+        if not difference <= TOLERANCES[name]:  # NaN is not
             raise StudyError(
                 f"An exported model must predict what the trial's model predicts, within "
-                f"{TOLERANCE:g}. Received: a difference of {difference:.3g} in {name}. Nothing was "
-                f"replaced or registered."
+                f"{TOLERANCES[name]:g}. Received: a difference of {difference:.3g} in {name}. "
+                f"Nothing was replaced or registered."
             )
     return checked
+
+
+def _convert(winner: Winner, built: Built, checked: Checked, room: Path) -> tuple[Built, Checked]:
+    """Write the formats of other runtimes that are installed, at once, and compare each."""
+    with ThreadPoolExecutor() as pool:  # each thread waits for processes
+        replies = pool.map(lambda name: _convert_one(name, winner.config.space, room), CONVERTED)
+        found = dict(zip(CONVERTED, replies, strict=True))
+    good = {name: reply for name, reply in found.items() if isinstance(reply, Comparison)}
+    left_out = {name: reply for name, reply in found.items() if isinstance(reply, str)}
+    differences = {name: one.difference for name, one in good.items()}
+    milliseconds = {name: one.milliseconds for name, one in good.items()}
+    return (
+        replace(built, left_out={**built.left_out, **left_out}),
+        replace(
+            checked,
+            differences={**checked.differences, **differences},
+            milliseconds={**checked.milliseconds, **milliseconds},
+        ),
+    )
+
+
+def _convert_one(name: str, space: str, room: Path) -> Comparison | str:
+    """Write one format, or say why it cannot be had: not every runtime knows every layer."""
+    if not HAS_TENSORFLOW:
+        return NO_TENSORFLOW
+    if not all(importlib.util.find_spec(library) for library in CONVERTED[name]):
+        return NOT_INSTALLED
+    export, place = room / "export", room / name
+    try:
+        with FreshProcess(CONVERT, KERAS_BACKEND="tensorflow") as converter:
+            arguments = {"source": str(export / KERAS), "space": space, "place": str(place)}
+            converter.call(CONVERSION_SECONDS, name=name, **arguments)
+        with FreshProcess(COMPARE) as comparer:
+            reply = comparer.call(name=name, place=str(place), samples=str(room / SAMPLES))
+    except ProcessFailed as exc:
+        return f"the model cannot be written in it: {exc.reason}"
+    except TimeoutError:
+        return f"writing it took longer than {CONVERSION_SECONDS:g} s."
+    found = Comparison(**reply)
+    if not found.difference <= TOLERANCES[name]:
+        return f"its predictions differ by {found.difference:.3g}, above {TOLERANCES[name]:g}."
+    place.rename(export / name)
+    return found
 
 
 def _write_papers(winner: Winner, built: Built, checked: Checked, folder: Path) -> None:

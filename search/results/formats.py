@@ -8,8 +8,15 @@ from pathlib import Path
 KERAS = "model.keras"
 SAVED_MODEL = "saved_model"
 REGISTERED = "registered_model"
+ONNX = "model.onnx"
+LITERT = "model.tflite"
 FORMATS = (KERAS, SAVED_MODEL, REGISTERED)
-"""The formats that are loaded and compared; the last one is MLflow's own folder."""
+"""The formats that every export has; the last one is MLflow's own folder."""
+CONVERTED: Mapping[str, tuple[str, str]] = {
+    ONNX: ("tf2onnx", "onnxruntime"),
+    LITERT: ("tensorflow", "ai_edge_litert"),
+}
+"""The formats of other runtimes: what writes and what loads each."""
 HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
 """Whether a SavedModel can be written: JAX runs without TensorFlow too."""
 FLAVOR = "mlflow.tensorflow" if HAS_TENSORFLOW else "mlflow.keras"
@@ -19,9 +26,17 @@ EXAMPLE = "example.npz"
 CARD = "README.md"
 CHECKSUMS = "SHA256SUMS"
 SAMPLES = "samples.npz"
-"""Beside the export while it is made: scaled windows, and what the model predicted for them."""
-TOLERANCE = 1e-5
-"""How far a loaded model's prediction may be from the one made right after building."""
+"""Beside the export while it is made: scaled windows, and what the model predicted for them in
+batches of several sizes."""
+TOLERANCES: Mapping[str, float] = {
+    KERAS: 1e-6,
+    SAVED_MODEL: 1e-5,
+    REGISTERED: 1e-5,
+    ONNX: 1e-4,
+    LITERT: 1e-4,
+}
+"""How far a loaded model's prediction may be from the one made right after building, by format;
+where predictions exceed 1, by as many times more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +68,12 @@ class Checked:
 
     Attributes:
         differences: The greatest difference between two predictions, by format.
+        milliseconds: The median time of a prediction for one window, by format.
         module: The module that has to be imported before Keras can load the model, or empty.
     """
 
     differences: Mapping[str, float]
+    milliseconds: Mapping[str, float]
     module: str
 
 

@@ -19,22 +19,42 @@ SETTINGS = {
 }
 
 
+class ProcessFailed(RuntimeError):
+    """The function raised what nobody foresaw, or its process was ended.
+
+    Attributes:
+        reason: The exception in one line, or how the process ended.
+    """
+
+    def __init__(self, function: str, code: int, log: str) -> None:
+        super().__init__(f"{function} ended with {code}:\n{log}")
+        _, traced, last = log.rpartition("Traceback (most recent call last):\n")
+        raised = (line for line in last.splitlines() if traced and not line.startswith(" "))
+        self.reason = next(raised, f"its process ended with {code}")
+
+
 class FreshProcess:
     """A process that loads one function with its libraries, answers one call and ends.
 
     It loads while its caller does something else. Keras stays out of the caller's own process.
     """
 
-    def __init__(self, function: str) -> None:
+    def __init__(self, function: str, **settings: str) -> None:
         """Start the process.
 
         Args:
             function: ``package.module:name`` of a function of JSON values that returns one.
+            **settings: Environment variables of the process, beside ``SETTINGS``.
         """
         self._function = function
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, function],
-            env={**os.environ, **SETTINGS, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={
+                **os.environ,
+                **SETTINGS,
+                **settings,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -55,10 +75,11 @@ class FreshProcess:
         self._process.kill()
         self._process.communicate()
 
-    def call(self, **arguments: Any) -> Any:
+    def call(self, seconds: float | None = None, /, **arguments: Any) -> Any:
         """Call the function and wait for what it returns.
 
         Args:
+            seconds: How long to wait; ``None`` for as long as it takes.
             **arguments: Its arguments, as JSON.
 
         Returns:
@@ -66,11 +87,15 @@ class FreshProcess:
 
         Raises:
             StudyError: If the function raised an error that the person can mend.
-            RuntimeError: If it ended in any other way; with its traceback.
+            ProcessFailed: If it ended in any other way; with its traceback.
+            TimeoutError: If it took longer.
         """
-        answer, log = self._process.communicate(json.dumps(arguments))
+        try:
+            answer, log = self._process.communicate(json.dumps(arguments), seconds)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(f"{self._function} took longer than {seconds:g} s.") from None
         if self._process.returncode != 0:
-            raise RuntimeError(f"{self._function} ended with {self._process.returncode}:\n{log}")
+            raise ProcessFailed(self._function, self._process.returncode, log)
         reply = json.loads(answer)
         if "mistake" in reply:
             raise StudyError(reply["mistake"])

@@ -19,6 +19,15 @@ class Restless(keras.layers.Layer):
         return inputs + keras.random.normal(keras.ops.shape(inputs), stddev=1e-3)
 
 
+@keras.saving.register_keras_serializable(package="own_layers")
+class Root(keras.layers.Layer):
+    """A layer of an operation that neither ONNX nor LiteRT has."""
+
+    def call(self, inputs):
+        matrices = inputs[:, :, None] * inputs[:, None, :] + keras.ops.eye(inputs.shape[-1])
+        return inputs * keras.ops.linalg.cholesky(matrices)[:, 0]
+
+
 class Forgotten(Halve):
     """A layer that Keras cannot find again, for want of the decorator."""
 
@@ -38,6 +47,10 @@ def build(hp, layer):
 
 def build_halving(hp):
     return build(hp, Halve())
+
+
+def build_root(hp):
+    return build(hp, Root())
 
 
 def build_restless(hp):

@@ -1,5 +1,6 @@
 """A study of every kind of task ends in an export whose card predicts without this project."""
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -13,7 +14,7 @@ from studies import run_small_study
 
 from search.data.preparation import prepare_data
 from search.results.export import export_best
-from search.results.formats import TOLERANCE
+from search.results.formats import CONVERTED, FORMATS, TOLERANCES
 from search.tasks import make_task
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -36,6 +37,7 @@ STUDIES: dict[str, dict[str, Any]] = {
         "winner": {"candidates": 2, "repeats": 1, "members": 2},
     },
 }
+HAS_EXTRA = importlib.util.find_spec("onnxruntime") is not None
 ONES: dict[str, Any] = {"sequence_length": {"low": 3, "high": 3}, "objective": {}}
 
 
@@ -69,12 +71,14 @@ def test_the_lines_of_the_card_predict_without_this_project(
     )
 
     export = export_best(name, folder=folder)
+    assert set(export.differences) == {*FORMATS, *(CONVERTED if HAS_EXTRA else ())}
+    assert all(export.differences[form] <= TOLERANCES[form] for form in export.differences)
     card = (export.folder / "README.md").read_text()
     use = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)[0]
     code = f"""{use}
 import sys
 expected = np.load("example.npz")["predictions"]
-assert np.abs(outputs - expected).max() <= {TOLERANCE}
+assert np.abs(outputs - expected).max() <= {TOLERANCES["model.keras"] * 10}
 assert not {{"search", "spaces"}} & {{module.split(".")[0] for module in sys.modules}}
 """
     done = subprocess.run(

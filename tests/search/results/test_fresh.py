@@ -1,0 +1,38 @@
+"""Functions called in a fresh process: what comes back when they fail."""
+
+import pytest
+
+from search.results.fresh import FreshProcess, ProcessFailed
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+
+
+def test_what_a_function_returns_comes_back() -> None:
+    with FreshProcess("string:capwords") as process:
+        assert process.call(s="two words") == "Two Words"
+
+
+def test_what_a_function_raises_is_named_in_one_line_and_shown_in_whole() -> None:
+    with FreshProcess("string:capwords") as process, pytest.raises(ProcessFailed) as caught:
+        process.call(s=3)
+    assert caught.value.reason == "AttributeError: 'int' object has no attribute 'split'"
+    assert "Traceback" in str(caught.value)
+
+
+def test_a_process_that_aborts_is_told_by_its_signal() -> None:
+    with FreshProcess("os:abort") as process, pytest.raises(ProcessFailed) as caught:
+        process.call()
+    assert caught.value.reason == "its process ended with -6"
+
+
+def test_a_function_that_takes_too_long_is_ended() -> None:
+    with FreshProcess("signal:pause") as process:
+        with pytest.raises(TimeoutError, match=r"signal:pause took longer than 0\.1 s"):
+            process.call(0.1)
+        running = process._process
+    assert running.poll() is not None
+
+
+def test_settings_reach_the_process() -> None:
+    with FreshProcess("os:getenv", KERAS_BACKEND="none") as process:
+        assert process.call(key="KERAS_BACKEND") == "none"
