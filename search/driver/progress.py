@@ -175,7 +175,8 @@ def write_row(row: TrialRow, metric: str) -> str:
     """Write what became of a trial, without its hyperparameters."""
     score = "no score" if row.value is None else f"{metric} {row.value:.4f}"
     parts = [f"trial {row.number}", str(row.outcome or "running"), score]
-    parts.append(f"{row.epochs} epochs in {write_seconds(row.seconds)}")
+    took = f" in {write_seconds(row.seconds)}" if row.seconds else ""  # else nobody could say
+    parts.append(f"{row.epochs} epochs{took}")
     return " | ".join([*parts, row.reason] if row.reason else parts)
 
 
