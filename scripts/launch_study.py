@@ -66,6 +66,8 @@ def _launch(config: StudyConfig, again: str) -> int:
         console.print("Exporting the best model.")
         export = export_best(config.name, **place)
         console.print(f"Exported to {export.folder}; registered as {export.model}@champion.")
+        for name, reason in export.left_out.items():
+            console.print(f"Not written: {name}: {reason}", markup=False)
     if summary.rows:
         from search.results.report import write_report  # noqa: PLC0415  # takes a second to load
 

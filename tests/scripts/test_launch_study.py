@@ -15,6 +15,7 @@ import pytest
 
 from search.driver.tracking.store import store_uri
 from search.results.audit import audit_study
+from search.results.formats import CONVERTED
 from search.results.serving import HOST, serve_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -89,6 +90,9 @@ def test_a_launch_ends_with_a_leaderboard_a_link_and_an_exported_model(
     assert re.search(r"Study tiny: http://127\.0\.0\.1:5000/#/experiments/\d+/runs\?", done.stdout)
     assert (storage_folder / "exports" / "tiny" / "model.keras").is_file()
     assert "registered as tiny@champion" in done.stdout
+    card = (storage_folder / "exports" / "tiny" / "README.md").read_text()
+    for name in CONVERTED:
+        assert (f"There is no `{name}`" in card) == (f"Not written: {name}: " in done.stdout)
     assert f"Report: {storage_folder / 'reports' / 'tiny.html'}" in done.stdout
     assert (storage_folder / "reports" / "tiny.html").is_file()
 
