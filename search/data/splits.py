@@ -1,6 +1,6 @@
 """Targets go to training, validation and test, before any window is cut."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -274,8 +274,7 @@ def _by_blocks(count: int, shares: Mapping[str, float], config: SplitConfig) -> 
     Each stretch is training, then test, then validation; training gives up all the gaps.
     """
     names = np.full(count, "train", dtype="<U10")
-    edges = np.linspace(0, count, config.blocks + 1).round().astype(int)
-    for low, high in pairwise(edges):
+    for low, high in _cut_stretches(count, config.blocks):
         validation = high - round(shares["validation"] * (high - low))
         tests = round(shares["test"] * (high - low))
         tested = max(low, validation - config.gap) if tests else validation
@@ -291,17 +290,20 @@ def _move_stretches(
 ) -> Array:
     """Name the side of each target as ``_by_blocks``, validation anywhere in each stretch."""
     names = np.full(count, "train", dtype="<U10")
-    edges = np.linspace(0, count, config.blocks + 1).round().astype(int)
-    sizes = [round(share * (high - low)) for low, high in pairwise(edges)]
-    starts = [
-        rng.integers(low, high - size + 1)
-        for (low, high), size in zip(pairwise(edges), sizes, strict=True)
-    ]
-    for start, size in zip(starts, sizes, strict=True):
+    held = []
+    for low, high in _cut_stretches(count, config.blocks):
+        size = round(share * (high - low))
+        start = rng.integers(low, high - size + 1)
         names[max(0, start - config.gap) : start + size + config.gap] = ""
-    for start, size in zip(starts, sizes, strict=True):
-        names[start : start + size] = "validation"
+        held.append(slice(start, start + size))
+    for stretch in held:  # after all gaps, which may reach into a neighbour's
+        names[stretch] = "validation"
     return names
+
+
+def _cut_stretches(count: int, blocks: int) -> Iterator[tuple[int, int]]:
+    """Cut a row of targets into stretches of equal length: where each begins and ends."""
+    return pairwise(np.linspace(0, count, blocks + 1).round().astype(int).tolist())
 
 
 def _by_class(labels: Array, shares: Mapping[str, float], rng: np.random.Generator) -> Array:
