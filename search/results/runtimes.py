@@ -1,5 +1,6 @@
 """How each format of an export is loaded, and made to predict scaled windows."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -71,8 +72,6 @@ def load_registered(place: str) -> Predictor:
     Raises:
         MlflowException: If there is no such model.
     """
-    import importlib  # noqa: PLC0415
-
     predict: Predictor = importlib.import_module(FLAVOR).load_model(place).predict_on_batch
     return predict
 

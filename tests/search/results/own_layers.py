@@ -35,8 +35,8 @@ class Forgotten(Halve):
 def build(hp, layer):
     model = keras.Sequential(
         [
-            keras.layers.Conv1D(hp.Int("filters", 4, 8), 3, padding="same"),
-            keras.layers.LSTM(4),
+            keras.layers.Conv1D(hp.Int("filters", 4, 8), 3, padding="same", activation="gelu"),
+            keras.layers.Bidirectional(keras.layers.LSTM(2)),
             layer,
             keras.layers.Dense(5, activation="softmax"),
         ]

@@ -366,9 +366,7 @@ def test_the_learning_rate_of_a_refit_falls_to_its_end(
     order = RefitTrial(number=2, parameters=recorded, seed=5, epochs=epochs)
     assert refit_trial(bench, order, Line(), replay(recorded)).weights
     (candidate,) = built
-    optimizer = candidate.model.optimizer
-    assert int(optimizer.iterations) % epochs == 0
-    assert float(optimizer.learning_rate) == pytest.approx(0, abs=1e-9)
+    assert float(candidate.model.optimizer.learning_rate) == pytest.approx(0, abs=1e-9)
 
 
 def test_weights_come_back_exactly(bench: Workbench, tmp_path: Path) -> None:
