@@ -22,15 +22,10 @@ from search.data.machine import load_machine
 from search.data.recordings import Recordings, Report, Targets
 from search.data.scaling import Scaling, fit_scaling, fit_truths
 from search.data.sequences import SIDES, Array, SequenceCard, SequenceData
-from search.data.splits import (
-    Sides,
-    check_sides,
-    keep_normal,
-    redraw_validation,
-    split_targets,
-)
+from search.data.splits import Sides, redraw_validation, split_targets
 from search.data.table import load_table
 from search.data.targets import place_targets
+from search.data.usable_sides import check_sides, keep_normal
 from search.data.video import load_video
 from search.errors import ConfigError
 

@@ -7,7 +7,8 @@ from recordings import make_clips, make_streams, place
 from search.config import SplitConfig, TaskConfig
 from search.data.recordings import Recordings
 from search.data.sequences import SIDES, Array, Side
-from search.data.splits import check_sides, keep_normal, redraw_validation, split_targets
+from search.data.splits import redraw_validation, split_targets
+from search.data.usable_sides import check_sides, keep_normal
 from search.errors import ConfigError, DataError
 
 
