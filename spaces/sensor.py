@@ -1,12 +1,13 @@
 """Sensor sequences: Conv1D blocks, then LSTM layers, then what the task asks for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import keras
 import keras_tuner
 from keras import ops
 
-from spaces import blocks, compiling, detectors, forecasts, requests, shapes
+from spaces import blocks, compiling, detectors, forecasts, requests, rotations, shapes
 
 TASKS = ("classification", "regression", "forecasting", "anomaly")
 
@@ -70,6 +71,7 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         compression: How many numbers of a window the autoencoder's middle makes one: fixed,
             because errors on normal data always prefer less, down to a copy that misses nothing
             and finds nothing. Only anomaly reads it.
+        rotations: Which channels are turned together in training, or ``None``.
     """
 
     def __init__(  # noqa: PLR0913  # what the training loop knows, by name
@@ -82,6 +84,11 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         season: int | None = None,
         detector: str = "autoencoder",
         compression: float = 8.0,
+        rotate: Sequence[Sequence[str]] = (),
+        rotate_degrees: float = 10.0,
+        channels: Sequence[str] = (),
+        mean: Sequence[float] = (),
+        scale: Sequence[float] = (),
         targets: int | None = None,
         epochs: int | None = None,
     ):
@@ -95,6 +102,13 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
             season: See the attribute.
             detector: See the attribute.
             compression: See the attribute.
+            rotate: The names of the three channels of each sensor whose direction says nothing of
+                what is predicted: windows are turned at random in training. Only classification
+                and regression admit it.
+            rotate_degrees: The standard deviation of the angle about each axis.
+            channels: The names of the input's channels, of shape (channels,).
+            mean: What was taken off each channel, likewise.
+            scale: What each channel was then divided by, likewise.
             targets: How many targets there are to train on; ``None`` if that is not known.
             epochs: How many epochs the longest training has; ``None`` if that is not known.
 
@@ -116,6 +130,12 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
             )
         if compression < 1:
             raise ValueError(f"compression must be at least 1. Received: {compression=}.")
+        if rotate and task not in ("classification", "regression"):
+            raise ValueError(
+                f"rotate must be left out for task={task!r}, which predicts the channels "
+                f"themselves. Received: rotate={[list(sensor) for sensor in rotate]}."
+            )
+        self.rotations = rotations.find_rotations(rotate, rotate_degrees, channels, (mean, scale))
         self.input_shape = input_shape
         self.output_shape = output_shape
         self.task = task
@@ -158,6 +178,8 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         self, tensor: keras.KerasTensor, hp: keras_tuner.HyperParameters
     ) -> keras.KerasTensor:
         """Summarise sequences of shape (batch, steps, channels) in one vector each."""
+        if self.rotations is not None:
+            tensor = self.rotations.turn(tensor)
         tensor = blocks.stack_conv_blocks(tensor, ask_conv_blocks(hp, self._defaults))
         return blocks.stack_lstm_layers(tensor, hp, units=self._defaults.lstm_units)
 

@@ -112,6 +112,9 @@ class Workbench:
             "classes": len(card.classes),
             "target_channels": card.target_channels,
             "season": self.config.task.season,
+            "channels": card.channels,
+            "mean": card.mean,
+            "scale": card.scale,
             "targets": self.count_targets(sides),
             "epochs": epochs or self.config.training.max_epochs,
         }
