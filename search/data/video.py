@@ -1,7 +1,7 @@
 """A folder of videos becomes recordings: whole videos, or clips cut from them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -81,24 +81,57 @@ def load_video(
     _leave_out_short(kept, broken, _needed_frames(config, task))
     _check_broken(config, files, broken, classes)
     clips = [clip for file in kept for clip in _cut(config, file, *kept[file])]
-    rows = _read_rows(clips, frame_shape(config))
-    lengths = np.array([clip.frames for clip in clips])
+    recordings = _gather(config, clips, [*notes, *_tell_broken(broken)], classes)
+    lengths = recordings.lengths
     places = np.searchsorted(files, [clip.file for clip in clips])
-    truths = rows
+    truths = recordings.truths
     if classes:
         truths = np.repeat([classes.index(class_of(clip.file)) for clip in clips], lengths)
-    notes = [*notes, *_tell_broken(broken)]
-    return Recordings(
-        description=" ".join([_describe(config, clips, classes), *notes]),
-        rows=rows,
-        starts=np.concatenate([[0], np.cumsum(lengths)]),
-        names=tuple(clip.name for clip in clips),
+    return replace(
+        recordings,
         truths=truths,
-        channels=CHANNELS[config.colour],
         classes=classes,
         clips=bool(classes),
         groups=groups[places],
         sides=None if sides is None else np.repeat(sides[places], lengths),
+    )
+
+
+def load_clips(config: VideoData, cache: Path, report: Report) -> Recordings:
+    """Read a folder of videos of which nothing is known.
+
+    Args:
+        config: The folder, and what frames become.
+        cache: As for ``load_video``.
+        report: As for ``load_video``.
+
+    Returns:
+        As for ``load_video``, one recording a clip; the truths are the frames.
+
+    Raises:
+        ConfigError: If the folder does not exist, or PyAV is not installed.
+        DataError: If the folder holds no videos, or too many cannot be used.
+    """
+    files, notes = list_videos(config.path, in_classes=False)
+    kept, broken = decode_all(config, files, cache, report)
+    _leave_out_short(kept, broken, _shortest(config))
+    _check_broken(config, files, broken, ())
+    clips = [clip for file in kept for clip in _cut(config, file, *kept[file])]
+    return _gather(config, clips, [*notes, *_tell_broken(broken)], ())
+
+
+def _gather(
+    config: VideoData, clips: list[_Clip], notes: list[str], classes: tuple[str, ...]
+) -> Recordings:
+    """Put the frames of all clips one after the other."""
+    rows = _read_rows(clips, frame_shape(config))
+    return Recordings(
+        description=" ".join([_describe(config, clips, classes), *notes]),
+        rows=rows,
+        starts=np.concatenate([[0], np.cumsum([clip.frames for clip in clips])]),
+        names=tuple(clip.name for clip in clips),
+        truths=rows,
+        channels=CHANNELS[config.colour],
     )
 
 
@@ -137,6 +170,10 @@ def _needed_frames(config: VideoData, task: TaskConfig) -> int:
     """Work out how many frames a video must have to be of use."""
     if task.kind == "frames":
         return task.horizon + 1
+    return _shortest(config)
+
+
+def _shortest(config: VideoData) -> int:
     return SHORTEST if config.clip_seconds is None else _clip_frames(config)
 
 

@@ -1,8 +1,10 @@
 """In a process of its own: a trial's model is rebuilt from its record and written in each format."""
 
-import importlib
+import hashlib
 import importlib.metadata
+import json
 import platform
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -11,17 +13,19 @@ from typing import Any
 from zipfile import BadZipFile
 
 import keras
-import mlflow
+import mlflow.pyfunc
 import numpy as np
+from mlflow.types import ParamSchema, ParamSpec
 
 from search.config import make_config
 from search.data.sequences import Array, Side
 from search.errors import StudyError
 from search.messages import Member, WorkerSetup
+from search.results import answering
+from search.results.answering import Answering, read_numbers
 from search.results.comparison import BATCHES, predict_in_batches
 from search.results.formats import (
     EXAMPLE,
-    FLAVOR,
     HAS_TENSORFLOW,
     KERAS,
     REGISTERED,
@@ -29,6 +33,7 @@ from search.results.formats import (
     SAVED_MODEL,
     Built,
 )
+from search.results.preprocessing import write_preprocessing
 from search.tasks import Direction
 from search.worker.batches import predict
 from search.worker.members import rebuild
@@ -45,8 +50,9 @@ NO_TENSORFLOW = (
     "SavedModel is TensorFlow's own format, and TensorFlow is not installed. "
     "Install it beside JAX and export again."
 )
-# Loaded now, while the caller is still busy with the stores.
-MODELS = importlib.import_module(FLAVOR)
+LOADER = "lookback_answering"
+"""What the file that answers is called in the registered model, where it is a module by itself."""
+RECORDING = ParamSchema([ParamSpec("recording", "string", "")])
 
 
 def build_model(
@@ -62,7 +68,7 @@ def build_model(
 
     Args:
         config: The study's settings.
-        members: The trained candidates, as ``Member``.
+        members: The trained candidates, as ``Member``, the chosen trial's first.
         value: The objective that they had on ``side``.
         data: Folder of the prepared data.
         folder: Where to write; its folder "export" gets the files that the person takes away.
@@ -85,25 +91,31 @@ def build_model(
     predictions = predict(candidate.model, candidate.inputs, ends)
     at_once = candidate.model.predict_on_batch
     found = np.stack([predict_in_batches(at_once, windows, size) for size in BATCHES])
-    with _blamed_on(bench.config.space):
-        _write_formats(candidate.model, place, windows, predictions)
-    card = bench.data.card
+    card, export = bench.data.card, place / "export"
     mean, scale = (np.array(values, dtype=np.float32) for values in (card.mean, card.scale))
-    examples = windows[:EXAMPLES] * scale + mean
-    np.savez(place / "export" / EXAMPLE, windows=examples, predictions=predictions[:EXAMPLES])
-    np.savez(place / SAMPLES, windows=windows, predictions=found)
+    shown = windows * scale + mean
     offsets = candidate.inputs.offsets
-    return asdict(
-        Built(
-            inputs=windows.shape[1:],
-            outputs=predictions.shape[1:],
-            stride=1 if offsets is None or len(offsets) == 1 else int(offsets[1] - offsets[0]),
-            reading=dict(bench.task.reading(bench.data, bench.predict(candidate))),
-            score=score,
-            versions={"python": platform.python_version(), **_versions("lookback", "mlflow")},
-            left_out={} if HAS_TENSORFLOW else {SAVED_MODEL: NO_TENSORFLOW},
-        )
+    built = Built(
+        inputs=windows.shape[1:],
+        outputs=predictions.shape[1:],
+        stride=1 if offsets is None or len(offsets) == 1 else int(offsets[1] - offsets[0]),
+        reading=dict(bench.task.reading(bench.data, bench.predict(candidate))),
+        score=score,
+        versions={"python": platform.python_version(), **_versions("lookback", "mlflow")},
+        left_out={} if HAS_TENSORFLOW else {SAVED_MODEL: NO_TENSORFLOW},
     )
+    papers = write_preprocessing(bench.config, card, built, members[0]["number"])
+    (export / answering.PREPROCESSING).write_text(papers, encoding="utf-8")
+    raw = _widen(shown, built.stride)
+    few = slice(EXAMPLES)
+    np.savez(export / EXAMPLE, windows=shown[few], predictions=predictions[few], raw=raw[few])
+    answers = Answering(model=candidate.model, facts=json.loads(papers)).answer
+    read = np.stack([read_numbers(answers(windows, outputs)) for outputs in found])
+    np.savez(place / SAMPLES, windows=windows, predictions=found, raw=raw, answers=read)
+    with _blamed_on(bench.config.space):
+        _write_formats(candidate.model, export, windows.shape[1:])
+        _write_registered(place, raw[few], answers(windows[few], predictions[few]))
+    return asdict(built)
 
 
 def _rebuild(bench: Workbench, members: Sequence[Member]) -> Candidate:
@@ -133,26 +145,51 @@ def _check_score(bench: Workbench, candidate: Candidate, recorded: float, side: 
     return score
 
 
-def _write_formats(model: Any, place: Path, windows: Array, predictions: Array) -> None:
-    model.save(place / "export" / KERAS)
+def _write_formats(model: Any, export: Path, window_shape: Sequence[int]) -> None:
+    model.save(export / KERAS)
     if HAS_TENSORFLOW:
         # Named here, because a model without an Input has the batch size that it was built with.
-        signature = [keras.InputSpec(shape=(None, *windows.shape[1:]), dtype="float32")]
+        signature = [keras.InputSpec(shape=(None, *window_shape), dtype="float32")]
         model.export(
-            place / "export" / SAVED_MODEL,
+            export / SAVED_MODEL,
             format="tf_saved_model",
             verbose=False,
             input_signature=signature,
         )
-    # MLflow's Keras flavor writes the example before it makes the folder (mlflow#16183).
-    (place / REGISTERED).mkdir()
-    versions = _versions("mlflow")
-    MODELS.save_model(
-        model,
+
+
+def _widen(windows: Array, stride: int) -> Array:
+    """Fill the rows between a window's steps, which a model does not read."""
+    return np.repeat(windows, stride, axis=1)[:, stride - 1 :]
+
+
+def _write_registered(place: Path, raw: Array, answer: Any) -> None:
+    """Write the model that MLflow serves: the Keras file, what it is used with, and the code.
+
+    By a loader of ours and not by MLflow's own for Keras: raw rows are scaled and answers read, the
+    checksum is compared, and nothing is loaded that can hold code.
+    """
+    room = place / "registering"
+    room.mkdir()
+    sums = []
+    for name in (answering.MODEL, answering.PREPROCESSING):
+        shutil.copy(place / "export" / name, room)
+        sums.append(f"{hashlib.sha256((room / name).read_bytes()).hexdigest()}  {name}\n")
+    (room / answering.CHECKSUMS).write_text("".join(sums), encoding="utf-8")
+    code = place / f"{LOADER}.py"
+    shutil.copy(answering.__file__, code)
+    schema = mlflow.models.infer_signature(raw, answer)
+    schema.params = RECORDING
+    mlflow.pyfunc.save_model(
         str(place / REGISTERED),
-        signature=mlflow.models.infer_signature(windows, predictions),
-        input_example=windows[:EXAMPLES],
-        pip_requirements=[f"{name}=={version}" for name, version in versions.items()],
+        loader_module=LOADER,
+        data_path=str(room),
+        code_paths=[str(code)],
+        signature=schema,
+        input_example=raw,
+        pip_requirements=[
+            f"{name}=={version}" for name, version in _versions("mlflow", "pandas").items()
+        ],
     )
 
 

@@ -1,19 +1,18 @@
-"""What a person needs to use an exported model without this project: preprocessing and model card."""
+"""What a person needs to know to use an exported model without this project: the model card."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from search.driver.leaderboard import write_parameters
 from search.driver.provenance import find_commit
+from search.results.answering import PREPROCESSING
 from search.results.comparison import BATCHES, TIMED
 from search.results.formats import (
     EXAMPLE,
     KERAS,
     LITERT,
     ONNX,
-    PREPROCESSING,
     SAVED_MODEL,
     TOLERANCES,
     Built,
@@ -57,6 +56,13 @@ frames = np.clip(outputs, 0, 1) * preprocessing["scale"][0] + preprocessing["mea
 print(frames.shape)  # windows, frames ahead, height, width, channels""",
 }
 """How an output is read, by kind of task."""
+ANSWERS: Mapping[str, str] = {
+    "classification": "the class and the probability of each",
+    "regression": "values",
+    "forecasting": "values by steps ahead",
+    "anomaly": "the error of each window, the threshold, and whether it is above",
+    "frames": "frames",
+}
 RULE: Mapping[str, str] = {
     "window": "whether the last row of each window is anomalous",
     "covering": "a row is anomalous where this holds of every window that shows it",
@@ -87,42 +93,8 @@ import mlflow
 
 mlflow.set_tracking_uri(...)  # the store that the study was tracked in
 model = mlflow.pyfunc.load_model("models:/{model}@champion")
-print(model.predict(scaled.astype("float32")))
+print(model.predict(windows.astype("float32")))
 """
-
-
-def write_preprocessing(winner: Winner, built: Built) -> str:
-    """Write what turns a recording into the model's input, and its output into an answer.
-
-    Args:
-        winner: The trial.
-        built: Its model.
-
-    Returns:
-        JSON.
-    """
-    card = winner.card
-    facts = {
-        "study": winner.config.name,
-        "trial": winner.row.number,
-        "task": winner.config.task.kind,
-        "sequence_length": built.inputs[0],
-        "rows_between_steps": built.stride,
-        "horizon": card.horizon,
-        "channels": card.channels,
-        "classes": card.classes,
-        "variables": card.variables,
-        "mean": card.mean,
-        "scale": card.scale,
-        "truth_mean": card.truth_mean,
-        "truth_scale": card.truth_scale,
-        "scaled_apart": card.scaled_apart,
-        **built.reading,
-        "dtype": "float32",
-        "data_fingerprint": card.fingerprint,
-        "versions": built.versions,
-    }
-    return json.dumps(facts, indent=2) + "\n"
 
 
 def write_card(winner: Winner, built: Built, checked: Checked, sizes: Mapping[str, int]) -> str:
@@ -146,8 +118,7 @@ def write_card(winner: Winner, built: Built, checked: Checked, sizes: Mapping[st
         "## Use",
         _fence(_write_use(winner, built, checked)),
         *_write_serving(built),
-        f"The registered model in MLflow, with the alias `champion`, takes the same scaled windows:"
-        f"\n\n{_fence(REGISTRY.format(model=name))}",
+        _write_registered(winner, built),
         "## Scores",
         _write_scores(winner),
         *([winner.decision["sentence"]] if winner.decision else []),
@@ -222,6 +193,24 @@ def _write_serving(built: Built) -> list[str]:
             block = _fence(code.format(place=name))
             parts.append(f"`{name}` needs neither Keras nor this project's code:\n\n{block}")
     return parts
+
+
+def _write_registered(winner: Winner, built: Built) -> str:
+    """Write what the registered model takes and gives."""
+    name, rows = winner.config.name, (built.inputs[0] - 1) * built.stride + 1
+    apart = (
+        " Windows of a recording of the study are scaled by it if it is named "
+        '(`params={"recording": ...}`); others must be scaled already.'
+        if winner.card.scaled_apart
+        else ""
+    )
+    return (
+        f"The registered model in MLflow, with the alias `champion`, takes raw windows of {rows} "
+        f"rows or more in the data's own units, and answers by {ANSWERS[winner.config.task.kind]}."
+        f"{apart}\n\n{_fence(REGISTRY.format(model=name))}\n\n`mlflow models serve -m "
+        f"models:/{name}@champion --env-manager local` serves it on 127.0.0.1: "
+        f'`{{"inputs": [[[...], ...], ...]}}` to `/invocations`.'
+    )
 
 
 def _write_scores(winner: Winner) -> str:

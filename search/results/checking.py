@@ -7,18 +7,18 @@ from typing import Any
 
 from search.errors import StudyError
 from search.results.comparison import compare, load_samples
-from search.results.formats import FLAVOR, Checked
+from search.results.formats import REGISTERED, Checked
 from search.results.runtimes import load_predictor
 
 # Loaded now, while the model is still being built.
-importlib.import_module(FLAVOR)
+importlib.import_module("mlflow.pyfunc")
 
 
 def check_formats(*, samples: str, space: str, places: Mapping[str, str]) -> dict[str, Any]:
     """Load every format and compare its predictions with those of the model that was saved.
 
     Args:
-        samples: The .npz file of scaled windows and predictions.
+        samples: The .npz file of windows and predictions.
         space: The study's search space, whose module may hold layers that the model needs.
         places: The path of each format.
 
@@ -29,10 +29,11 @@ def check_formats(*, samples: str, space: str, places: Mapping[str, str]) -> dic
         StudyError: If a format cannot be loaded, or computes nothing of the right shape.
     """
     known, found, modules = load_samples(samples), {}, []
+    answers = {"windows": known["raw"], "predictions": known["answers"]}
     for name, place in places.items():
         try:
             predict, module = load_predictor(name, place, space)
-            found[name] = compare(predict, known)
+            found[name] = compare(predict, answers if name == REGISTERED else known)
         except Exception as exc:  # loading runs a person's own layers, which may raise anything
             raise StudyError(
                 f"space must build a model that can be loaded again: {type(exc).__name__}: "

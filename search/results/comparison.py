@@ -35,7 +35,7 @@ def predict_in_batches(predict: Predictor, windows: Array, size: int) -> Array:
 
     Args:
         predict: The loaded model.
-        windows: Of shape (windows, steps, channels), scaled.
+        windows: Of shape (windows, steps, channels).
         size: Windows in a batch; the last may be smaller.
 
     Returns:

@@ -11,16 +11,15 @@ from pathlib import Path
 from filelock import FileLock
 
 from search.errors import StudyError
-from search.results.card import write_card, write_preprocessing
+from search.results.answering import CHECKSUMS
+from search.results.card import write_card
 from search.results.comparison import Comparison
 from search.results.formats import (
     CARD,
-    CHECKSUMS,
     CONVERTED,
     FORMATS,
     HAS_TENSORFLOW,
     KERAS,
-    PREPROCESSING,
     REGISTERED,
     SAMPLES,
     TOLERANCES,
@@ -207,7 +206,6 @@ def _convert_one(name: str, space: str, room: Path) -> Comparison | str:
 
 def _write_papers(winner: Winner, built: Built, checked: Checked, folder: Path) -> None:
     """Write the files that are read by people."""
-    (folder / PREPROCESSING).write_text(write_preprocessing(winner, built), encoding="utf-8")
     card = write_card(winner, built, checked, list_sizes(folder))
     (folder / CARD).write_text(card, encoding="utf-8")
     files = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-KERAS = "model.keras"
+from search.results.answering import MODEL
+
+KERAS = MODEL
 SAVED_MODEL = "saved_model"
 REGISTERED = "registered_model"
 ONNX = "model.onnx"
 LITERT = "model.tflite"
 FORMATS = (KERAS, SAVED_MODEL, REGISTERED)
-"""The formats that every export has; the last one is MLflow's own folder."""
+"""The formats that every export has; the last one is registered in MLflow, and reads raw windows."""
 CONVERTED: Mapping[str, tuple[str, str]] = {
     ONNX: ("tf2onnx", "onnxruntime"),
     LITERT: ("tensorflow", "ai_edge_litert"),
@@ -19,15 +21,11 @@ CONVERTED: Mapping[str, tuple[str, str]] = {
 """The formats of other runtimes: what writes and what loads each."""
 HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
 """Whether a SavedModel can be written: JAX runs without TensorFlow too."""
-FLAVOR = "mlflow.tensorflow" if HAS_TENSORFLOW else "mlflow.keras"
-"""The part of MLflow that writes and loads the registered model."""
-PREPROCESSING = "preprocessing.json"
 EXAMPLE = "example.npz"
 CARD = "README.md"
-CHECKSUMS = "SHA256SUMS"
 SAMPLES = "samples.npz"
-"""Beside the export while it is made: scaled windows, and what the model predicted for them in
-batches of several sizes."""
+"""Beside the export while it is made: scaled windows and the same raw, and what the model predicted
+and answered for them in batches of several sizes."""
 TOLERANCES: Mapping[str, float] = {
     KERAS: 1e-6,
     SAVED_MODEL: 1e-5,

@@ -25,7 +25,6 @@ from search.driver.tracking.store import (
 )
 from search.errors import StudyError
 from search.results.browsing import find_study
-from search.results.formats import FLAVOR
 from search.results.winner import Winner
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -33,7 +32,6 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 CHAMPION = "champion"
 """The alias of the version that the last good export registered."""
 DIGEST = "lookback.weights_sha256"
-WRITER = "lookback.flavor"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +98,7 @@ class Registry:
         By the client alone: MLflow's ``start_run`` would change the run's status and end.
 
         Args:
-            package: The folder that an MLflow flavor wrote.
+            package: The folder of the registered model.
             winner: The trial.
 
         Returns:
@@ -185,5 +183,5 @@ def open_registry(winner: Winner, folder: Path, uri: str | None) -> Registry:
             f"tracking.uri must be the store that the study was tracked in. Received: no run of "
             f"trial {winner.row.number} of {name!r}."
         )
-    tags = {STUDY: name, TRIAL: trial, DIGEST: winner.digest, WRITER: FLAVOR}
+    tags = {STUDY: name, TRIAL: trial, DIGEST: winner.digest}
     return Registry(client=client, uri=address, run=runs[0], name=name, tags=tags)

@@ -9,6 +9,7 @@ import pytest
 
 from search.config import TaskConfig, VideoData
 from search.data.recordings import Recordings
+from search.data.unlabelled import Source, list_ends, load_unlabelled
 from search.data.video import load_video
 from search.errors import ConfigError, DataError
 
@@ -506,3 +507,18 @@ def test_real_videos_decode_to_what_another_reader_saw(tmp_path: Path) -> None:
     first = recordings.rows[recordings.starts[:-1]].astype(float)
     assert abs(first - frames).mean(axis=(1, 2, 3)).max() < 3
     assert (recordings.truths[recordings.starts[:-1]] == 1 - labels).all()
+
+
+def test_videos_of_which_nothing_is_known_need_no_folder_of_a_class(tmp_path: Path) -> None:
+    write_video(tmp_path / "v" / "b.mp4", [30] * 25)
+    write_video(tmp_path / "v" / "deep" / "a.mp4", [90] * 12)
+    data = {"source": "video", "height": 4, "width": 8, "frame_rate": 10, "clip_seconds": 1.0}
+    source = Source(
+        data={**data, "groups": "scene", "folds": "fold"},
+        kind="classification",
+        channels=("grey",),
+        row_shape=(4, 8, 1),
+    )
+    found = load_unlabelled(source, tmp_path / "v", tmp_path / "kept", lambda *_: None)
+    assert found.names == ("b.mp4 clip 0", "b.mp4 clip 1", "deep/a.mp4 clip 0")
+    assert list_ends(found, reach=10)[0].tolist() == [9, 19, 29]

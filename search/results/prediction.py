@@ -1,0 +1,266 @@
+"""An exported model answers for new data, and the answers become a table."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from search.data.recordings import Recordings, Report
+from search.data.sequences import Array
+from search.data.unlabelled import Source, list_ends, load_unlabelled
+from search.errors import DataError, StudyError
+from search.results.answering import Answering, AnsweringError, load_answering
+from search.tasks.detections import least_covering
+
+MOST_VALUES = 2**24
+"""Numbers of windows that are gathered at once, to bound memory: 64 MiB in float32."""
+TABLES = (".csv", ".parquet")
+FRAMES = ".npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """What was answered.
+
+    Attributes:
+        place: The file that was written.
+        answers: How many windows were answered for.
+        recordings: How many recordings they are of.
+        passed_over: Recordings without a window that the model can read.
+    """
+
+    place: Path
+    answers: int
+    recordings: int
+    passed_over: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Own:
+    """How one recording is scaled and judged: as all, or by rows of its own.
+
+    Attributes:
+        name: A recording that the study knew, or an empty string.
+        mean: Means of its own, of shape (channels,), or ``None``.
+        scale: Scales likewise.
+        normal: Before which row everything is known to be normal; 0 where nothing is.
+    """
+
+    name: str = ""
+    mean: Array | None = None
+    scale: Array | None = None
+    normal: int = 0
+
+
+def predict_data(
+    export: Path,
+    data: Path,
+    place: Path,
+    *,
+    normal_rows: int | None = None,
+    report: Report = lambda what, done, total: None,
+) -> Predicted:
+    """Answer for every window of new data.
+
+    Args:
+        export: The folder that ``export_best`` wrote.
+        data: A file or folder of the kind that the study read, or an .npz file whose array "raw"
+            holds raw windows of shape (windows, rows, channels).
+        place: The file to write: .csv or .parquet; .npz for frames.
+        normal_rows: Rows at the start of each recording that are known to be normal: it is scaled
+            by them where the study scaled each recording apart, and judged by them where each
+            had a threshold of its own.
+        report: Hears how far reading and predicting are.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ConfigError: If the data do not have what the model reads.
+        DataError: If they cannot be read, or no recording has room for a window.
+        StudyError: If the export is not whole, or the file cannot be written.
+    """
+    try:
+        with _without_messages():
+            answering = load_answering(export)
+    except AnsweringError as exc:
+        raise StudyError(str(exc)) from None
+    facts = answering.facts
+    _check_place(place, facts["task"])
+    _check_normal(normal_rows, facts)
+    source = Source(
+        data=facts["data"],
+        kind=facts["task"],
+        channels=tuple(facts["channels"]),
+        row_shape=tuple(facts["row_shape"]),
+    )
+    with tempfile.TemporaryDirectory() as cache:
+        recordings = load_unlabelled(source, data, Path(cache), report)
+    ends, owners = list_ends(recordings, answering.reach)
+    parts = []
+    for number in np.unique(owners):
+        own = _know(recordings, int(number), normal_rows, answering)
+        parts.append(_answer(answering, recordings, ends[owners == number], own))
+        report("Predicting", int(number) + 1, len(recordings.names))
+    _write(place, parts, _locate(recordings, ends, owners))
+    return Predicted(
+        place=place,
+        answers=len(ends),
+        recordings=len(parts),
+        passed_over=len(recordings.names) - len(parts),
+    )
+
+
+@contextlib.contextmanager
+def _without_messages() -> Iterator[None]:
+    """Keep what TensorFlow writes past Python, of drivers that are not there, off the terminal."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _check_place(place: Path, kind: str) -> None:
+    allowed = (FRAMES,) if kind == "frames" else TABLES
+    if place.suffix not in allowed:
+        raise StudyError(
+            f"--out must end in {' or '.join(allowed)} for a model of task.kind={kind!r}. "
+            f"Received: {str(place)!r}."
+        )
+    if not place.absolute().parent.is_dir():
+        raise StudyError(
+            f"--out must lie in a folder that exists. Received: {str(place)!r}. Make the folder."
+        )
+
+
+def _check_normal(normal_rows: int | None, facts: Any) -> None:
+    if normal_rows is not None and facts["task"] != "anomaly":
+        raise StudyError(
+            f"--normal_rows must be left out unless the model finds anomalies. Received: "
+            f"{normal_rows} for task.kind={facts['task']!r}."
+        )
+    if normal_rows is not None and normal_rows < 2:  # noqa: PLR2004  # one row has no spread
+        raise StudyError(f"--normal_rows must be 2 or more. Received: {normal_rows}.")
+
+
+def _know(
+    recordings: Recordings, number: int, normal_rows: int | None, answering: Answering
+) -> _Own:
+    """Find how a recording is scaled and judged."""
+    apart = answering.facts.get("scaled_apart")
+    if normal_rows is None:
+        if not apart:
+            return _Own()
+        name = recordings.names[number]
+        if name not in apart:
+            raise DataError(
+                f"--normal_rows must be given for recordings that the study did not know: it "
+                f"scaled each by normal rows of its own. Received: {name!r}, and no --normal_rows."
+            )
+        return _Own(name=name)
+    low, high = recordings.starts[number : number + 2]
+    normal = recordings.rows[low : min(high, low + normal_rows)].astype(np.float64)
+    if not apart:
+        return _Own(normal=low + normal_rows)
+    axes = tuple(range(normal.ndim - 1))
+    scale = normal.std(axes)
+    return _Own(
+        mean=normal.mean(axes), scale=np.where(scale > 0, scale, 1), normal=low + normal_rows
+    )
+
+
+def _answer(
+    answering: Answering, recordings: Recordings, ends: Array, own: _Own
+) -> pd.DataFrame | Array:
+    """Answer for windows of one recording."""
+    is_anomaly = answering.facts["task"] == "anomaly"
+    found = []
+    for part in _slices(ends, answering):
+        offsets = np.arange(1 - answering.reach, 1)
+        windows = answering.cut(recordings.rows[part[:, None] + offsets])
+        scaled = (
+            answering.scale(windows, own.name)
+            if own.mean is None
+            else answering.scale_by(windows, own.mean, own.scale)
+        )
+        outputs = answering.run(scaled)
+        found.append(
+            answering.measure(scaled, outputs)
+            if is_anomaly
+            else answering.answer(scaled, outputs, own.name)
+        )
+    if is_anomaly:
+        return _judge(answering, np.concatenate(found), ends, own)
+    return _join(found)
+
+
+def _join(parts: list[Any]) -> pd.DataFrame | Array:
+    """Put tables, or arrays, one below the other."""
+    joined: pd.DataFrame | Array = (
+        pd.concat(parts, ignore_index=True)
+        if isinstance(parts[0], pd.DataFrame)
+        else np.concatenate(parts)
+    )
+    return joined
+
+
+def _slices(ends: Array, answering: Answering) -> Iterator[Array]:
+    values = answering.reach * int(np.prod(answering.facts["row_shape"]))
+    size = max(1, MOST_VALUES // values)
+    for low in range(0, len(ends), size):
+        yield ends[low : low + size]
+
+
+def _judge(answering: Answering, errors: Array, ends: Array, own: _Own) -> pd.DataFrame:
+    """Compare errors with a threshold, by the study's rule."""
+    facts, limit = answering.facts, answering.threshold(own.name)
+    normal = errors[ends < own.normal]
+    if own.normal and facts["threshold_by"] == "recording":
+        if not len(normal):
+            raise DataError(
+                f"--normal_rows must hold a window of {answering.reach} rows or more, so that a "
+                f"threshold can rest on it. Received: too few rows."
+            )
+        limit = float(np.quantile(normal, facts["quantile"])) * facts["margin"]
+    if facts["rule"] == "covering":
+        steps = answering.model.output_shape[1]
+        errors = least_covering(errors, ends, np.zeros(len(ends)), steps)
+    return pd.DataFrame({"error": errors, "threshold": limit, "anomalous": errors > limit})
+
+
+def _locate(recordings: Recordings, ends: Array, owners: Array) -> pd.DataFrame:
+    """Say which row of which recording each answer is for; rows are counted from 0."""
+    names = np.array(recordings.names, dtype=object)
+    columns = {"recording": names[owners], "row": ends - recordings.starts[owners]}
+    if recordings.stamps is not None:
+        columns["time"] = recordings.stamps[ends]
+    return pd.DataFrame(columns)
+
+
+def _write(place: Path, parts: list[Any], located: pd.DataFrame) -> None:
+    """Write a whole file before it gets its name."""
+    with tempfile.TemporaryDirectory(dir=place.absolute().parent, prefix=".writing-") as aside:
+        new = Path(aside) / place.name
+        if place.suffix == FRAMES:
+            words = located["recording"].to_numpy().astype(np.str_)
+            np.savez_compressed(
+                new, frames=np.concatenate(parts), recording=words, row=located["row"].to_numpy()
+            )
+        else:
+            table = pd.concat([located, pd.concat(parts, ignore_index=True)], axis=1)
+            if place.suffix == ".csv":
+                table.to_csv(new, index=False)
+            else:
+                table.to_parquet(new, index=False)
+        new.replace(place)

@@ -1,0 +1,165 @@
+"""New data are answered for by models whose answers are known."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from exports import expect_nothing, repeat_last_row, write_export
+
+from search.errors import DataError, SearchError, StudyError
+from search.results.prediction import predict_data
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+ANOMALY = {
+    "task": "anomaly",
+    "errors": "absolute",
+    "rule": "window",
+    "quantile": 1.0,
+    "margin": 2.0,
+    "threshold_by": "recording",
+    "threshold": 0.5,
+    "horizon": 0,
+    "variables": [],
+    "row_shape": [1],
+    "channels": ["a"],
+    "mean": [0.0],
+    "scale": [1.0],
+}
+
+
+def write_table(folder: Path, **columns: Any) -> Path:
+    path = folder / "new.csv"
+    pd.DataFrame(columns).to_csv(path, index=False)
+    return path
+
+
+def test_every_row_of_a_table_with_enough_before_it_is_answered_for(tmp_path: Path) -> None:
+    export = write_export(
+        tmp_path / "export",
+        repeat_last_row(),
+        data={"source": "table", "unit": "who", "time": ["t"]},
+    )
+    rows = np.random.default_rng(0).standard_normal((7, 2))
+    stamps = pd.date_range("2020-01-01", periods=7, freq="h")
+    data = write_table(tmp_path, t=stamps, b=rows[:, 1], a=rows[:, 0], who=[*"yyyyxxx"])
+    found = predict_data(export, data, tmp_path / "out.csv")
+    assert (found.answers, found.recordings, found.passed_over) == (3, 2, 0)
+    table = pd.read_csv(tmp_path / "out.csv", parse_dates=["time"])
+    assert table.columns.tolist() == ["recording", "row", "time", "a +1", "b +1"]
+    assert table["recording"].tolist() == ["y", "y", "x"]
+    assert table["row"].tolist() == [2, 3, 2]
+    assert table["time"].tolist() == stamps[[2, 3, 6]].tolist()
+    np.testing.assert_allclose(table[["a +1", "b +1"]], rows[[2, 3, 6]], rtol=1e-5)
+    assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []
+
+
+def test_a_recording_without_a_whole_window_is_counted_and_parquet_is_written(
+    tmp_path: Path,
+) -> None:
+    data = {"source": "table", "unit": "who"}
+    export = write_export(tmp_path / "export", repeat_last_row(), data=data)
+    table = write_table(tmp_path, a=[1.0] * 5, b=[2.0] * 5, who=[*"yyyxx"])
+    found = predict_data(export, table, tmp_path / "out.parquet")
+    assert (found.answers, found.recordings, found.passed_over) == (1, 1, 1)
+    assert pd.read_parquet(tmp_path / "out.parquet")["b +1"].tolist() == pytest.approx([2.0])
+
+
+def test_frames_are_written_as_arrays(tmp_path: Path) -> None:
+    inputs = keras.Input((2, 1, 3, 1))
+    model = keras.Model(inputs, keras.layers.Rescaling(1.0)(inputs))
+    facts = {"task": "frames", "sequence_length": 2, "row_shape": [1, 3, 1], "mean": [0.0]}
+    facts |= {"scale": [255.0], "channels": ["grey"], "data": {"source": "digits"}}
+    export = write_export(tmp_path / "export", model, **facts)
+    clips = np.random.default_rng(0).integers(0, 256, (2, 4, 1, 3, 1), np.uint8)
+    np.savez(tmp_path / "raw.npz", raw=clips)
+    predict_data(export, tmp_path / "raw.npz", tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz", allow_pickle=False) as out:
+        np.testing.assert_allclose(out["frames"], clips[:, -2:], atol=1e-4)
+        assert out["recording"].tolist() == ["clip 0", "clip 1"]
+        assert out["row"].tolist() == [3, 3]
+    with pytest.raises(StudyError, match=r"must end in \.npz for a model of task.kind='frames'"):
+        predict_data(export, tmp_path / "raw.npz", tmp_path / "out.csv")
+
+
+NEW = [1.0, -1.0, 1.0, -1.0, 5.0, 1.0, 1.0, 1.0]
+"""Normal around 0, but for row 4."""
+
+
+def detect(tmp_path: Path, normal_rows: int | None = None, **facts: Any) -> pd.DataFrame:
+    export = write_export(tmp_path / "export", expect_nothing(channels=1), **(ANOMALY | facts))
+    table = write_table(tmp_path, a=NEW)
+    predict_data(export, table, tmp_path / "out.csv", normal_rows=normal_rows)
+    return pd.read_csv(tmp_path / "out.csv")
+
+
+def test_without_normal_rows_the_studys_threshold_judges(tmp_path: Path) -> None:
+    found = detect(tmp_path)
+    # the mean of three absolute values
+    assert found["error"].tolist() == pytest.approx([1, 1, 7 / 3, 7 / 3, 7 / 3, 1])
+    assert found["threshold"].unique().tolist() == [0.5]
+    assert found["anomalous"].all()
+
+
+def test_the_threshold_of_a_new_recording_rests_on_its_own_normal_rows(tmp_path: Path) -> None:
+    found = detect(tmp_path, normal_rows=4)
+    assert found["threshold"].unique().tolist() == [2.0]
+    assert found["anomalous"].tolist() == [False, False, True, True, True, False]
+
+
+def test_a_row_is_anomalous_where_all_windows_are_that_show_it(tmp_path: Path) -> None:
+    found = detect(tmp_path, normal_rows=4, rule="covering")
+    # rows 5 and 6 are shown by the window that ends at row 7, too
+    assert found["row"][found["anomalous"]].tolist() == [4]
+
+
+def test_a_new_recording_is_scaled_by_its_own_normal_rows(tmp_path: Path) -> None:
+    facts = {"scaled_apart": {"old.csv": [[7.0], [3.0]]}, "data": {"source": "table"}}
+    with pytest.raises(DataError, match=r"--normal_rows must be given .*Received: 'new\.csv'"):
+        detect(tmp_path, **facts)
+    table = tmp_path / "new.csv"
+    predict_data(tmp_path / "export", table, tmp_path / "out.csv", normal_rows=4)
+    # the first four rows have mean 0 and spread 1
+    errors = pd.read_csv(tmp_path / "out.csv")["error"]
+    assert errors.tolist() == pytest.approx([1, 1, 7 / 3, 7 / 3, 7 / 3, 1])
+    # one that the study knew is scaled as it was there
+    table.rename(tmp_path / "old.csv")
+    predict_data(tmp_path / "export", tmp_path / "old.csv", tmp_path / "out.csv")
+    errors = pd.read_csv(tmp_path / "out.csv")["error"]
+    assert errors[0] == pytest.approx(np.mean([2, 8 / 3, 2]))
+
+
+@pytest.mark.parametrize(
+    ("out", "rows", "message"),
+    [
+        ("out.txt", None, r"--out must end in \.csv or \.parquet"),
+        ("none/out.csv", None, "--out must lie in a folder that exists"),
+        ("out.csv", 5, "--normal_rows must be left out unless"),
+    ],
+)
+def test_what_cannot_be_written_or_judged_is_said_first(
+    tmp_path: Path, out: str, rows: int | None, message: str
+) -> None:
+    export = write_export(tmp_path / "export", repeat_last_row())
+    with pytest.raises(SearchError, match=message):
+        predict_data(export, tmp_path / "not_read.csv", tmp_path / out, normal_rows=rows)
+
+
+def test_a_folder_that_is_no_export_and_a_changed_one_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"An export must hold model\.keras"):
+        predict_data(tmp_path, tmp_path / "new.csv", tmp_path / "out.csv")
+    export = write_export(tmp_path / "export", repeat_last_row())
+    with (export / "model.keras").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(StudyError, match="another checksum"):
+        predict_data(export, tmp_path / "new.csv", tmp_path / "out.csv")
+
+
+def test_a_file_stays_as_it_was_where_the_new_data_are_refused(tmp_path: Path) -> None:
+    export = write_export(tmp_path / "export", repeat_last_row())
+    (tmp_path / "out.csv").write_text("older")
+    with pytest.raises(SearchError, match="Received: 'b'"):
+        predict_data(export, write_table(tmp_path, a=[1.0] * 4), tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == "older"
