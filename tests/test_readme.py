@@ -75,6 +75,7 @@ def test_the_five_lines_of_python_run(tmp_path: Path, storage_folder: Path) -> N
         "launch_study.py",
         "browse.py",
         "export_best.py",
+        "predict.py",
         "report_study.py",
         "reproduce_trial.py",
         "audit_study.py",
