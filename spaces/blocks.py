@@ -134,12 +134,10 @@ def _lstm(units: int, returns_sequences: bool, bidirectional: bool, name: str) -
     return keras.layers.LSTM(units, return_sequences=returns_sequences, name=name)
 
 
-def classify(tensor: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+def classify(tensor: keras.KerasTensor, classes: int, name: str = "classes") -> keras.KerasTensor:
     """Turn vectors of shape (batch, features) into probabilities of shape (batch, classes)."""
     # float32 under every precision policy: a half-precision softmax loses small probabilities
-    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="classes")(
-        tensor
-    )
+    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name=name)(tensor)
 
 
 def regress(tensor: keras.KerasTensor, output_shape: tuple[int, ...]) -> keras.KerasTensor:

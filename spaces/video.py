@@ -3,7 +3,7 @@
 import keras
 import keras_tuner
 
-from spaces import blocks, compiling, frames, requests, shapes
+from spaces import blocks, compiling, frames, requests, shapes, statistics
 
 TASKS = ("classification", "regression")
 
@@ -67,8 +67,8 @@ class Video(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publis
             (batch, *output_shape).
         """
         inputs = keras.Input(self.input_shape, name="clip")
-        tensor = frames.mirror_clips(inputs) if self.mirror else inputs
-        tensor = frames.merge_frames(frames.show_motion(tensor, hp, default="differences"))
+        shown = frames.mirror_clips(inputs) if self.mirror else inputs
+        tensor = frames.merge_frames(frames.show_motion(shown, hp, default="differences"))
         tensor = frames.downscale(tensor, hp, default=2)
         made_of = frames.ask_conv_blocks(
             hp, blocks_default=3, filters=16, normalization="batch", dropout=0.1
@@ -78,10 +78,15 @@ class Video(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publis
         tensor = blocks.stack_lstm_layers(tensor, hp, units=64)
         dropout = hp.Float("head_dropout", 0.0, 0.6, default=0.3)
         tensor = keras.layers.Dropout(dropout, name="head_dropout")(tensor)
+        linear = None
+        if hp.Boolean("linear_part", default=True):
+            linear = statistics.describe_clips(shown)
         if self.task == "classification":
-            model = keras.Model(inputs, blocks.classify(tensor, *self.output_shape), name="video")
+            outputs = statistics.classify_beside(tensor, linear, *self.output_shape)
+            model = keras.Model(inputs, outputs, name="video")
             return compiling.compile_classifier(model, hp, self._training)
-        model = keras.Model(inputs, blocks.regress(tensor, self.output_shape), name="video")
+        outputs = statistics.regress_beside(tensor, linear, self.output_shape)
+        model = keras.Model(inputs, outputs, name="video")
         return compiling.compile_regressor(model, hp, self._training)
 
 
@@ -97,7 +102,7 @@ def layer_shapes(
 
     Returns:
         Name and output shape, without the batch axis, of each layer in order: of one frame up to
-        the frame's summary, of the clip after it.
+        the frame's summary, of the clip after it; without the linear part beside it.
     """
     (downscale,) = shapes.admit_pools(
         input_shape[1:3], answers["downscale"], 1, shapes.LEAST_RESOLUTION

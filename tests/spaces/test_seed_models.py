@@ -37,6 +37,7 @@ def _output_shape(layer):
 def test_the_video_classifier_is_a_point_of_the_space(build):
     point = {
         "motion": "frames",
+        "linear_part": False,
         "downscale": 1,
         "conv_blocks": 2,
         "filters": 32,

@@ -108,7 +108,10 @@ def test_random_candidates_build_with_the_shapes_that_were_worked_out(
         answers = draw_answers(space, source)
         model, _, _ = build(Video(input_shape, (CLASSES,)), answers)
         worked_out = layer_shapes(input_shape, CLASSES, answers)
-        assert shapes_of(model)[-len(worked_out) :] == worked_out
+        named = {name for name, _ in worked_out}
+        assert [pair for pair in shapes_of(model) if pair[0] in named] == worked_out
+        beside = "linear_classes" in [layer.name for layer in model.layers]
+        assert beside == answers["linear_part"]
 
 
 @pytest.mark.slow

@@ -1,0 +1,101 @@
+"""A linear model of simple statistics stands beside a network that reads clips."""
+
+import math
+
+import keras
+from keras import ops
+
+from spaces import blocks
+from spaces.shapes import Lengths
+
+
+def describe_clips(clips: keras.KerasTensor) -> keras.KerasTensor:
+    """Describe each clip by what a linear model can learn from few of them.
+
+    Of every frame these are the mean, the spread and the motion, the mean absolute difference to
+    the frame before; of each the mean, the spread, the least, the most and the last over time. They
+    are what the naive baseline of a study reads too (``search.tasks.summaries``).
+
+    Args:
+        clips: Clips of shape (batch, frames, height, width, channels).
+
+    Returns:
+        Statistics of shape (batch, 15 * channels), or (batch, 10 * channels) of one frame, each
+        scaled to mean 0 and spread 1 over the training clips.
+    """
+    pixels = (2, 3)
+    series = [ops.mean(clips, axis=pixels), ops.std(clips, axis=pixels)]
+    if clips.shape[1] > 1:
+        series.append(ops.mean(ops.absolute(clips[:, 1:] - clips[:, :-1]), axis=pixels))
+    described = [
+        part
+        for one in series
+        for part in (
+            ops.mean(one, axis=1),
+            ops.std(one, axis=1),
+            ops.min(one, axis=1),
+            ops.max(one, axis=1),
+            one[:, -1],
+        )
+    ]
+    # without weights of its own, with a momentum for tens of batches an epoch, as in blocks, and
+    # with an epsilon that small statistics, as of motion, stand above
+    normalize = keras.layers.BatchNormalization(
+        center=False, scale=False, momentum=0.9, epsilon=1e-6, name="statistics"
+    )
+    return normalize(ops.concatenate(described, axis=-1))
+
+
+def classify_beside(
+    tensor: keras.KerasTensor, statistics: keras.KerasTensor | None, classes: int
+) -> keras.KerasTensor:
+    """Average the probabilities of a network and of logistic regression, trained together.
+
+    A mixture of the two (Jacobs et al., "Adaptive Mixtures of Local Experts", 1991) with equal
+    weights: where the network is sure, it decides, and where it is not, the statistics do.
+
+    Args:
+        tensor: What the network makes of each clip, of shape (batch, features).
+        statistics: Statistics of shape (batch, numbers), or ``None`` for the network alone.
+        classes: How many classes there are.
+
+    Returns:
+        Probabilities of shape (batch, classes).
+    """
+    if statistics is None:
+        return blocks.classify(tensor, classes)
+    network = blocks.classify(tensor, classes, name="network_classes")
+    linear = keras.layers.Dense(
+        classes,
+        activation="softmax",
+        kernel_initializer="zeros",
+        dtype="float32",
+        name="linear_classes",
+    )
+    return keras.layers.Average(dtype="float32", name="classes")([network, linear(statistics)])
+
+
+def regress_beside(
+    tensor: keras.KerasTensor, statistics: keras.KerasTensor | None, output_shape: Lengths
+) -> keras.KerasTensor:
+    """Add what a linear map says to what a network says, trained together.
+
+    Args:
+        tensor: What the network makes of each clip, of shape (batch, features).
+        statistics: Statistics of shape (batch, numbers), or ``None`` for the network alone.
+        output_shape: The shape of one prediction.
+
+    Returns:
+        Values of shape (batch, *output_shape).
+    """
+    values = blocks.regress(tensor, output_shape)
+    if statistics is None:
+        return values
+    linear = keras.layers.Dense(
+        math.prod(output_shape),
+        use_bias=False,
+        kernel_initializer="zeros",
+        dtype="float32",
+        name="linear",
+    )(statistics)
+    return keras.layers.Add(dtype="float32", name="with_linear_part")([values, linear])

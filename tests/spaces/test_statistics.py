@@ -1,0 +1,56 @@
+import keras
+import numpy as np
+import pytest
+
+from spaces import statistics
+
+
+def describe(clips: np.ndarray) -> np.ndarray:
+    inputs = keras.Input(clips.shape[1:])
+    described = statistics.describe_clips(inputs)
+    model = keras.Model(inputs, described)
+    shift, spread = np.full(described.shape[1], 2.0), np.full(described.shape[1], 9.0)
+    model.get_layer("statistics").set_weights([shift, spread])
+    return np.asarray(model(clips)) * 3 + 2
+
+
+def test_a_clip_is_described_by_its_looks_and_its_motion_over_time() -> None:
+    clips = np.random.default_rng(0).random((2, 4, 3, 5, 2), "float32")
+    motion = abs(np.diff(clips, axis=1)).mean((2, 3))
+    series = (clips.mean((2, 3)), clips.std((2, 3)), motion)
+    expected = np.concatenate(
+        [
+            part
+            for one in series
+            for part in (one.mean(1), one.std(1), one.min(1), one.max(1), one[:, -1])
+        ],
+        axis=1,
+    )
+    assert expected.shape == (2, 30)
+    assert describe(clips) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+def test_one_frame_has_looks_and_no_motion() -> None:
+    clips = np.random.default_rng(0).random((2, 1, 3, 5, 1), "float32")
+    assert describe(clips).shape == (2, 10)
+
+
+def test_at_first_the_statistics_say_nothing() -> None:
+    features, numbers = keras.Input((3,)), keras.Input((4,))
+    model = keras.Model([features, numbers], statistics.classify_beside(features, numbers, 2))
+    alone = keras.Model(features, model.get_layer("network_classes").output)
+    shown = np.random.default_rng(0).standard_normal((5, 3)), np.ones((5, 4))
+    expected = (np.asarray(alone(shown[0])) + 0.5) / 2
+    assert np.asarray(model(shown)) == pytest.approx(expected, abs=1e-6)
+    values = statistics.regress_beside(features, numbers, (2,))
+    model = keras.Model([features, numbers], values)
+    alone = keras.Model(features, model.get_layer("values").output)
+    assert np.asarray(model(shown)) == pytest.approx(np.asarray(alone(shown[0])), abs=1e-6)
+
+
+def test_without_statistics_the_network_decides_alone() -> None:
+    features = keras.Input((3,))
+    model = keras.Model(features, statistics.classify_beside(features, None, 2))
+    assert [layer.name for layer in model.layers[1:]] == ["classes"]
+    model = keras.Model(features, statistics.regress_beside(features, None, (2,)))
+    assert [layer.name for layer in model.layers[1:]] == ["values"]
