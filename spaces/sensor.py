@@ -160,7 +160,8 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         """
         inputs = keras.Input(self.input_shape, name="window")
         if self.task == "classification":
-            outputs = blocks.classify(self._drop(self._encode(inputs, hp), hp), *self.output_shape)
+            tensor = self._drop(self._encode(inputs, hp), hp)
+            outputs = blocks.classify(tensor, self.output_shape[0])
             model = keras.Model(inputs, outputs, name="sensor")
             return compiling.compile_classifier(model, hp, self._training)
         losses: tuple[str, ...] = compiling.LOSSES

@@ -82,7 +82,7 @@ class Video(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publis
         if hp.Boolean("linear_part", default=True):
             linear = statistics.describe_clips(shown)
         if self.task == "classification":
-            outputs = statistics.classify_beside(tensor, linear, *self.output_shape)
+            outputs = statistics.classify_beside(tensor, linear, self.output_shape[0])
             model = keras.Model(inputs, outputs, name="video")
             return compiling.compile_classifier(model, hp, self._training)
         outputs = statistics.regress_beside(tensor, linear, self.output_shape)
