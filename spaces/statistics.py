@@ -8,9 +8,6 @@ from keras import ops
 from spaces import blocks
 from spaces.shapes import Lengths
 
-TAUGHT_SHARE = 0.25
-"""Share of the training clips that teach the linear model and not the network."""
-
 
 def describe_clips(clips: keras.KerasTensor) -> keras.KerasTensor:
     """Describe each clip by what a linear model can learn from few of them.
@@ -52,10 +49,10 @@ def describe_clips(clips: keras.KerasTensor) -> keras.KerasTensor:
 def classify_beside(
     tensor: keras.KerasTensor, statistics: keras.KerasTensor | None, classes: int
 ) -> keras.KerasTensor:
-    """Average the probabilities of a network and of logistic regression.
+    """Average the probabilities of a network and of logistic regression, trained together.
 
-    Each clip that is trained on teaches one of the two, chosen by chance anew in every epoch, so
-    that both learn to do without the other and err differently.
+    A mixture of the two (Jacobs et al., "Adaptive Mixtures of Local Experts", 1991) with equal
+    weights: where the network is sure, it decides, and where it is not, the statistics do.
 
     Args:
         tensor: What the network makes of each clip, of shape (batch, features).
@@ -74,13 +71,8 @@ def classify_beside(
         kernel_initializer="zeros",
         dtype="float32",
         name="linear_classes",
-    )(statistics)
-    half = 0.5 * ops.ones_like(network[:, :1])
-    # A layer of Keras's own that knows when a model is in training: 0 or more than a half there.
-    coin = keras.layers.Dropout(TAUGHT_SHARE, dtype="float32", name="taught")(half)
-    share = ops.where(coin > 0.5, 1.0, coin)  # noqa: PLR2004  # the half of above
-    both = share * network + (1 - share) * linear
-    return keras.layers.Activation("linear", dtype="float32", name="classes")(both)
+    )
+    return keras.layers.Average(dtype="float32", name="classes")([network, linear(statistics)])
 
 
 def regress_beside(
