@@ -7,3 +7,5 @@ from .errors import SearchError as SearchError
 from .results.audit import audit_study as audit_study
 from .results.export import Export as Export
 from .results.export import export_best as export_best
+from .results.prediction import Predicted as Predicted
+from .results.prediction import predict_data as predict_data

@@ -206,7 +206,7 @@ def _write_registered(winner: Winner, built: Built) -> str:
     )
     return (
         f"The registered model in MLflow, with the alias `champion`, takes raw windows of {rows} "
-        f"rows or more in the data's own units, and answers by {ANSWERS[winner.config.task.kind]}."
+        f"rows in the data's own units, and answers by {ANSWERS[winner.config.task.kind]}."
         f"{apart}\n\n{_fence(REGISTRY.format(model=name))}\n\n`mlflow models serve -m "
         f"models:/{name}@champion --env-manager local` serves it on 127.0.0.1: "
         f'`{{"inputs": [[[...], ...], ...]}}` to `/invocations`.'

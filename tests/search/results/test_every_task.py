@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from studies import run_small_study
 
 from search.data.preparation import prepare_data
+from search.driver.tracking.store import open_client, store_uri
 from search.results.export import export_best
 from search.results.formats import CONVERTED, FORMATS, TOLERANCES
+from search.results.prediction import predict_data
+from search.results.runtimes import load_registered
 from search.tasks import make_task
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -53,6 +57,12 @@ def make_clips(folder: Path, values: bool) -> dict[str, str]:
     return {"source": "arrays", "path": str(folder / "clips.npz")}
 
 
+def registered_place(name: str, folder: Path) -> str:
+    client = open_client(store_uri(None, folder))
+    source = client.get_model_version_by_alias(name, "champion").source
+    return source.removeprefix("file://")
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_lines_of_the_card_predict_without_this_project(
     name: str, tmp_path: Path, store_template: Path
@@ -89,6 +99,18 @@ assert not {{"search", "spaces"}} & {{module.split(".")[0] for module in sys.mod
     facts = json.loads((export.folder / "preprocessing.json").read_text())
     assert facts["task"] == summary.config.task.kind
     assert ("threshold" in facts) == (facts["task"] == "anomaly")
+
+    out = tmp_path / ("out.npz" if facts["task"] == "frames" else "out.parquet")
+    found = predict_data(export.folder, export.folder / "example.npz", out)
+    assert found.answers == 2
+    with np.load(export.folder / "example.npz") as example:
+        served = load_registered(registered_place(name, folder))(example["raw"])
+    if facts["task"] == "frames":
+        answered = np.load(out)["frames"]
+    else:
+        table = pd.read_parquet(out).drop(columns=["recording", "row"])
+        answered = table.select_dtypes("float").to_numpy()
+    assert answered == pytest.approx(served, rel=1e-5, abs=1e-6)
 
 
 def test_a_baseline_that_learns_nothing_scores_the_same_beside_a_refit(
