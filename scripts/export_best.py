@@ -42,7 +42,11 @@ def _print(export: Export) -> None:
         print(f"  {name:20} {difference:.1e}  {export.milliseconds[name]:8.3g} ms for one window")
     for name, reason in export.left_out.items():
         print(f"  {name:20} not written: {reason}")
-    print(f"Registered in MLflow: models:/{export.model}@champion (version {export.version}).")
+    print(
+        f"Registered in MLflow: models:/{export.model}@{export.alias} (version {export.version})."
+    )
+    if export.reason:
+        print(f"Not the champion: {export.reason}")
 
 
 if __name__ == "__main__":

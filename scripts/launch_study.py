@@ -65,7 +65,9 @@ def _launch(config: StudyConfig, again: str) -> int:
     elif summary.ending is Ending.FINISHED:
         console.print("Exporting the best model.")
         export = export_best(config.name, **place)
-        console.print(f"Exported to {export.folder}; registered as {export.model}@champion.")
+        console.print(f"Exported to {export.folder}; registered as {export.model}@{export.alias}.")
+        if export.reason:
+            console.print(f"Not the champion: {export.reason}", markup=False)
         for name, reason in export.left_out.items():
             console.print(f"Not written: {name}: {reason}", markup=False)
     if summary.rows:

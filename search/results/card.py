@@ -92,12 +92,14 @@ REGISTRY = """\
 import mlflow
 
 mlflow.set_tracking_uri(...)  # the store that the study was tracked in
-model = mlflow.pyfunc.load_model("models:/{model}@champion")
+model = mlflow.pyfunc.load_model("models:/{model}@{alias}")
 print(model.predict(windows.astype("float32")))
 """
 
 
-def write_card(winner: Winner, built: Built, checked: Checked, sizes: Mapping[str, int]) -> str:
+def write_card(
+    winner: Winner, built: Built, checked: Checked, sizes: Mapping[str, int], alias: str
+) -> str:
     """Write the model card.
 
     Args:
@@ -105,6 +107,7 @@ def write_card(winner: Winner, built: Built, checked: Checked, sizes: Mapping[st
         built: Its model.
         checked: How far the loaded formats agree.
         sizes: Bytes of each file or folder of the export.
+        alias: The registered model's alias.
 
     Returns:
         Markdown, whose first Python block runs in the export's folder.
@@ -118,7 +121,7 @@ def write_card(winner: Winner, built: Built, checked: Checked, sizes: Mapping[st
         "## Use",
         _fence(_write_use(winner, built, checked)),
         *_write_serving(built),
-        _write_registered(winner, built),
+        _write_registered(winner, built, alias),
         "## Scores",
         _write_scores(winner),
         *([winner.decision["sentence"]] if winner.decision else []),
@@ -195,7 +198,7 @@ def _write_serving(built: Built) -> list[str]:
     return parts
 
 
-def _write_registered(winner: Winner, built: Built) -> str:
+def _write_registered(winner: Winner, built: Built, alias: str) -> str:
     """Write what the registered model takes and gives."""
     name, rows = winner.config.name, (built.inputs[0] - 1) * built.stride + 1
     apart = (
@@ -205,10 +208,10 @@ def _write_registered(winner: Winner, built: Built) -> str:
         else ""
     )
     return (
-        f"The registered model in MLflow, with the alias `champion`, takes raw windows of {rows} "
+        f"The registered model in MLflow, with the alias `{alias}`, takes raw windows of {rows} "
         f"rows in the data's own units, and answers by {ANSWERS[winner.config.task.kind]}."
-        f"{apart}\n\n{_fence(REGISTRY.format(model=name))}\n\n`mlflow models serve -m "
-        f"models:/{name}@champion --env-manager local` serves it on 127.0.0.1: "
+        f"{apart}\n\n{_fence(REGISTRY.format(model=name, alias=alias))}\n\n`mlflow models serve -m "
+        f"models:/{name}@{alias} --env-manager local` serves it on 127.0.0.1: "
         f'`{{"inputs": [[[...], ...], ...]}}` to `/invocations`.'
     )
 

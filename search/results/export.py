@@ -49,7 +49,9 @@ class Export:
         folder: The export's folder.
         trial: The trial's number.
         model: The registered model's name.
-        version: The version that is now its champion.
+        version: Its version.
+        alias: The alias that the version has now: ``champion``, or ``candidate``.
+        reason: Why it is not the champion, or empty.
         differences: The greatest difference between two predictions, by format.
         milliseconds: The median time of a prediction for one window, by format.
         left_out: Why a format could not be written, by format.
@@ -59,6 +61,8 @@ class Export:
     trial: int
     model: str
     version: str
+    alias: str
+    reason: str
     differences: Mapping[str, float]
     milliseconds: Mapping[str, float]
     left_out: Mapping[str, str]
@@ -98,9 +102,10 @@ def export_best(study: str, *, folder: Path, uri: str | None = None) -> Export:
         package = registry.fetch(held, room / "held") if held else room / REGISTERED
         checked = _check(checker, winner, built, room, package)
         built, checked = _convert(winner, built, checked, room)
-        _write_papers(winner, built, checked, room / "export")
+        verdict = registry.judge()
+        _write_papers(winner, built, checked, room / "export", verdict.alias)
         version = held or registry.register(package, winner)
-        registry.crown(version)
+        registry.crown(version, verdict.alias)
         if place.exists():
             place.rename(room / "replaced")
         (room / "export").rename(place)
@@ -109,6 +114,8 @@ def export_best(study: str, *, folder: Path, uri: str | None = None) -> Export:
         trial=winner.row.number,
         model=study,
         version=str(version.version),
+        alias=verdict.alias,
+        reason=verdict.reason,
         differences=checked.differences,
         milliseconds=checked.milliseconds,
         left_out=built.left_out,
@@ -204,9 +211,9 @@ def _convert_one(name: str, space: str, room: Path) -> Comparison | str:
     return found
 
 
-def _write_papers(winner: Winner, built: Built, checked: Checked, folder: Path) -> None:
+def _write_papers(winner: Winner, built: Built, checked: Checked, folder: Path, alias: str) -> None:
     """Write the files that are read by people."""
-    card = write_card(winner, built, checked, list_sizes(folder))
+    card = write_card(winner, built, checked, list_sizes(folder), alias)
     (folder / CARD).write_text(card, encoding="utf-8")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = [

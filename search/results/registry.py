@@ -30,8 +30,27 @@ from search.results.winner import Winner
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 CHAMPION = "champion"
-"""The alias of the version that the last good export registered."""
+"""The alias of the best version, as far as versions can be compared."""
+CANDIDATE = "candidate"
+"""The alias of a version that another one stands before, for a person to decide."""
+FINGERPRINT = "lookback.data_fingerprint"
+STUDY_RUN = "lookback.study_run"
+METRIC = "lookback.metric"
+VALUE = "lookback.validation"
 DIGEST = "lookback.weights_sha256"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Which alias a version gets.
+
+    Attributes:
+        alias: ``CHAMPION`` or ``CANDIDATE``.
+        reason: Why it is not the champion, or empty.
+    """
+
+    alias: str = CHAMPION
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +63,8 @@ class Registry:
         run: The trial's own run.
         name: The registered model's name, which is the study's.
         tags: What tells the trial's version from others.
+        facts: What versions are compared by: the study's run, its data, metric and validation.
+        maximizes: Whether a larger value of the metric is better.
     """
 
     client: MlflowClient
@@ -51,6 +72,8 @@ class Registry:
     run: Run
     name: str
     tags: Mapping[str, str]
+    facts: Mapping[str, str]
+    maximizes: bool
 
     def find_version(self) -> ModelVersion | None:
         """Find the version that an earlier export of the same trial and weights registered.
@@ -116,7 +139,7 @@ class Registry:
                 self.name,
                 logged.artifact_location,  # models:/ID would be looked up in a global store
                 run_id=self.run.info.run_id,
-                tags=dict(self.tags),
+                tags={**self.tags, **self.facts},
                 description=f"Trial {winner.row.number} of study {self.name}: {metric} "
                 f"{winner.row.value:.4f} on validation in the search."
                 + (" Trained again on validation too." if winner.refit else "")
@@ -128,14 +151,58 @@ class Registry:
             self.client.set_logged_model_tags(logged.model_id, {MLFLOW_MODEL_VERSIONS: named})
         return version
 
-    def crown(self, version: ModelVersion) -> None:
-        """Give a version the alias ``champion``.
+    def judge(self) -> Verdict:
+        """Compare the trial's version with the champion that there is.
+
+        A study's own later decision stands before its earlier one. Another study of the same name
+        has to have been better on the same data, by the same metric.
+
+        Returns:
+            The alias that the version gets, and why it is not the champion.
+
+        Raises:
+            TrackingError: If the store does not answer.
+        """
+        with translate_errors(self.uri):
+            models = self.client.search_registered_models(f"name = '{self.name}'")
+            number = models[0].aliases.get(CHAMPION) if models else None
+            if number is None:
+                return Verdict()
+            held = self.client.get_model_version(self.name, number)
+        if held.tags.get(STUDY_RUN) == self.facts[STUDY_RUN]:
+            return Verdict()
+        reason = self._compare(held.tags)
+        if not reason:
+            return Verdict()
+        return Verdict(alias=CANDIDATE, reason=f"version {number} stays {CHAMPION}: {reason}")
+
+    def crown(self, version: ModelVersion, alias: str) -> None:
+        """Give a version its alias.
+
+        Args:
+            version: The version.
+            alias: What ``judge`` said.
 
         Raises:
             TrackingError: If the store did not take it.
         """
         with translate_errors(self.uri):
-            self.client.set_registered_model_alias(self.name, CHAMPION, version.version)
+            held = self.client.get_registered_model(self.name).aliases
+            if alias == CHAMPION and str(held.get(CANDIDATE)) == str(version.version):
+                self.client.delete_registered_model_alias(self.name, CANDIDATE)
+            self.client.set_registered_model_alias(self.name, alias, version.version)
+
+    def _compare(self, held: Mapping[str, str]) -> str:
+        """Say why a version of another study stands before this one, or nothing."""
+        mine = self.facts
+        if held.get(FINGERPRINT) != mine[FINGERPRINT]:
+            return "it is of other data."
+        if held.get(METRIC) != mine[METRIC]:
+            return f"it was chosen by another metric, {held.get(METRIC)}."
+        theirs, own = float(held[VALUE]), float(mine[VALUE])
+        if (own > theirs) if self.maximizes else (own < theirs):
+            return ""
+        return f"its {mine[METRIC]} on validation is {theirs:.4f}, and this one's {own:.4f}."
 
     def _upload(self, package: Path, winner: Winner) -> LoggedModel:
         run_id = self.run.info.run_id
@@ -184,4 +251,18 @@ def open_registry(winner: Winner, folder: Path, uri: str | None) -> Registry:
             f"trial {winner.row.number} of {name!r}."
         )
     tags = {STUDY: name, TRIAL: trial, DIGEST: winner.digest}
-    return Registry(client=client, uri=address, run=runs[0], name=name, tags=tags)
+    facts = {
+        STUDY_RUN: study.run_id,
+        FINGERPRINT: winner.card.fingerprint,
+        METRIC: winner.config.objective.metric,
+        VALUE: repr(winner.value),
+    }
+    return Registry(
+        client=client,
+        uri=address,
+        run=runs[0],
+        name=name,
+        tags=tags,
+        facts=facts,
+        maximizes=study.direction == "maximize",
+    )

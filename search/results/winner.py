@@ -54,6 +54,14 @@ class Winner:
     looks: int
     digest: str
 
+    @property
+    def value(self) -> float:
+        """What it is believed to score on validation: trained again, or else in the search."""
+        if not self.decision:
+            return float(self.row.value or 0.0)
+        mean = self.decision["together"] or self.decision["means"][str(self.row.number)]
+        return float(mean["value"])
+
 
 def load_winner(name: str, folder: Path) -> Winner:
     """Find the trial that a study chose: what the last look at the test targets was for.

@@ -15,7 +15,14 @@ from search.config import TrackingConfig
 from search.disk import wait_for_room
 from search.driver.leaderboard import PALETTE, TrialRow
 from search.driver.tracking.forwarder import Forwarder, Lost, Refused, Unreachable
-from search.driver.tracking.records import as_metrics, as_params, as_tags, now_ms, strip_colours
+from search.driver.tracking.records import (
+    as_metrics,
+    as_params,
+    as_tags,
+    list_datasets,
+    now_ms,
+    strip_colours,
+)
 from search.driver.tracking.spool import Record, Spool, spool_path
 from search.driver.tracking.store import (
     BASELINE,
@@ -93,6 +100,7 @@ def open_tracker(
         changed = {f"now.{k}": v for k, v in params.items() if k in held and held[k] != v}
         new = as_params({name: value for name, value in params.items() if name not in held})
         client.log_batch(run.info.run_id, params=new, tags=as_tags({**words, **changed}))
+        client.log_inputs(run.info.run_id, datasets=list_datasets(tags, params))
     spool = Spool(spool_path(folder, study), config.max_spool_mb * _MIB)
     return MlflowTracker(client, study, run, spool, say)
 

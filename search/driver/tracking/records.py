@@ -1,17 +1,20 @@
 """Names and values as MLflow takes them."""
 
 import hashlib
+import json
 import math
 import posixpath
 import re
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
 from search.messages import Parameters
 
 _LONGEST_KEY = 250
+_LONGEST_DIGEST = 36
 _ESCAPE = re.compile(r":[0-9a-f]*:")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -79,3 +82,30 @@ def strip_colours(text: str) -> str:
 def now_ms() -> int:
     """Return the time in milliseconds, as MLflow counts it."""
     return time.time_ns() // 1_000_000
+
+
+def list_datasets(tags: Mapping[str, str], params: Mapping[str, str]) -> list[DatasetInput]:
+    """Write a study's data as MLflow shows the data sets of a run.
+
+    Args:
+        tags: Tags of the study's run, with the data's fingerprint and description.
+        params: The study's settings by dotted names.
+
+    Returns:
+        The data set, with as much of the fingerprint as MLflow takes for a digest; nothing if
+        there is no fingerprint.
+    """
+    fingerprint = tags.get("data.fingerprint")
+    if fingerprint is None:
+        return []
+    path = params.get("data.path", "None")
+    kind = params["data.source"]
+    known = {name: tags[f"data.{name}"] for name in ("description", "audit", "fingerprint")}
+    data = Dataset(
+        name=kind if path == "None" else Path(path).name,
+        digest=fingerprint[:_LONGEST_DIGEST],
+        source_type=kind,
+        source=json.dumps({"uri": path}),
+        profile=json.dumps(known),
+    )
+    return [DatasetInput(data, tags=[InputTag("mlflow.data.context", "search")])]

@@ -1,3 +1,4 @@
+import json
 import math
 import multiprocessing
 import sqlite3
@@ -47,6 +48,27 @@ def open_study(folder: Path, *, uri: str | None = None, seed: str = "0") -> Mlfl
         params={"seed": seed},
         say=print,
     )
+
+
+def test_the_studys_run_names_its_data_set_once(storage_folder: Path) -> None:
+    facts = {"fingerprint": "ab" * 32, "description": "8 clips.", "audit": "No row on two sides."}
+    for path in ("/data/new.npz", "/data/new.npz", "None"):
+        open_tracker(
+            study="har",
+            config=TrackingConfig(),
+            folder=storage_folder,
+            tags={f"data.{name}": text for name, text in facts.items()},
+            params={"data.source": "arrays", "data.path": path},
+            say=print,
+        ).close("FINISHED")
+    (run,) = find_runs(storage_folder, kind="study")
+    named = {one.dataset.name: one.dataset for one in run.inputs.dataset_inputs}
+    assert named.keys() == {"new.npz", "arrays"}
+    assert len(run.inputs.dataset_inputs) == 2
+    data = named["new.npz"]
+    assert (data.digest, data.source_type) == ("ab" * 18, "arrays")
+    assert json.loads(data.source) == {"uri": "/data/new.npz"}
+    assert json.loads(data.profile) == facts
 
 
 def report(epoch: int, best: float = 0.5, loss: float = 1.0) -> EpochReport:

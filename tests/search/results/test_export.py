@@ -26,6 +26,16 @@ from search.results.checking import check_formats
 from search.results.comparison import BATCHES
 from search.results.export import NOT_INSTALLED, Export, export_best
 from search.results.formats import CONVERTED, FORMATS, KERAS, TOLERANCES
+from search.results.registry import (
+    CANDIDATE,
+    CHAMPION,
+    FINGERPRINT,
+    METRIC,
+    STUDY_RUN,
+    VALUE,
+    Verdict,
+    open_registry,
+)
 from search.results.winner import load_winner
 from search.worker.spaces import load_space
 
@@ -248,6 +258,32 @@ def test_a_second_export_replaces_the_folder_and_makes_no_second_version(
     assert str(version.version) == export.version
     assert replace(again, milliseconds={}) == replace(export, milliseconds={})
     assert [path.name for path in again.folder.parent.iterdir() if path.is_dir()] == ["small"]
+
+
+def test_another_study_of_the_name_has_to_be_better_on_the_same_data(
+    folder: Path, export: Export
+) -> None:
+    winner = load_winner("small", folder)
+    registry = open_registry(winner, folder, None)
+    assert registry.judge() == Verdict()  # its own champion
+    of_another = {**registry.facts, STUDY_RUN: "another run"}
+    better = {**of_another, VALUE: str(winner.value - 0.1)}  # of the log loss
+    assert replace(registry, facts=better).judge() == Verdict()
+    no_better = replace(registry, facts=of_another).judge()
+    assert no_better.alias == CANDIDATE
+    assert no_better.reason.startswith("version 1 stays champion: its log_loss on validation is")
+    metric = replace(registry, facts={**better, METRIC: "accuracy"}).judge()
+    assert metric.reason.endswith("chosen by another metric, log_loss.")
+    data = replace(registry, facts={**better, FINGERPRINT: "0"}).judge()
+    assert data.reason == "version 1 stays champion: it is of other data."
+
+    client = open_client(store_uri(None, folder))
+    version = client.get_model_version("small", export.version)
+    registry.crown(version, CANDIDATE)
+    aliases = client.get_registered_model("small").aliases
+    assert aliases.keys() == {CANDIDATE, CHAMPION}
+    registry.crown(version, CHAMPION)
+    assert client.get_registered_model("small").aliases.keys() == {CHAMPION}
 
 
 def test_a_models_own_layers_are_found_in_the_spaces_module(
