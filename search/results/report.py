@@ -4,6 +4,7 @@ import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from search.errors import StudyError
 from search.results.browsing import find_study
 from search.results.figures import PICTURES
 from search.results.findings import StudyRecord, describe_pruning, find_edges
+from search.results.pictures import draw_tables
 from search.results.studies import load_study
 
 ARTIFACT = "report.html"
@@ -107,8 +109,8 @@ def _write_page(
 ) -> tuple[str, tuple[str, ...]]:
     parts = [f"<h1>{html.escape(config.name)}</h1>", *_write_head(record, notes)]
     titles: list[str] = []
-    for draw in PICTURES:
-        picture = draw(record)
+    tested = draw_tables(notes.get("test", {}).get("tables", {}))
+    for picture in chain((draw(record) for draw in PICTURES), tested):
         parts += [f"<h2>{picture.title}</h2>", f"<p>{html.escape(picture.text)}</p>"]
         if picture.figure is None:
             parts.append('<p class="small">Too few trials to draw this.</p>')

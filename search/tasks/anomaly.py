@@ -20,7 +20,13 @@ from search.tasks.detections import (
     score_detection,
     work_out_rates,
 )
-from search.tasks.predictions import Predictor, bounded_slices, check_finite, make_baseline
+from search.tasks.predictions import (
+    Predictor,
+    bounded_slices,
+    check_finite,
+    choose_shown,
+    make_baseline,
+)
 
 MOST_VALUES = 2**22
 """Numbers that are compared at once, to bound memory."""
@@ -28,6 +34,8 @@ LEAST_OWN = 20
 """Normal validation targets that a recording needs for a threshold of its own."""
 SMALLEST = 1e-12
 """The least threshold, so that scores can be divided by it."""
+MOST_SHOWN = 1000
+"""Targets whose scores are shown."""
 KEPT_VARIANCE = 0.95
 """The share of the training variance that the PCA baseline explains."""
 PCA_WINDOWS, PCA_VALUES = 1000, 1024
@@ -125,7 +133,8 @@ class Anomaly:
             predict: As for ``score``.
 
         Returns:
-            "confusion" and "detection by recording"; what is undefined there is NaN.
+            "confusion" and "detection by recording"; what is undefined there is NaN. And "score
+            over time" in the recording with most anomalous targets, in multiples of the threshold.
 
         Raises:
             DataError: As ``score`` does.
@@ -144,6 +153,7 @@ class Anomaly:
         return {
             "confusion": (("truth", "called normal", "called anomalous"), confusion),
             "detection by recording": (heads, lines),
+            "score over time": _show_scores(found, data.ends[side], recordings),
         }
 
     def reading(self, data: SequenceData, predict: Predict) -> Mapping[str, float]:
@@ -257,6 +267,20 @@ class Anomaly:
     def _find_threshold(self, errors: Array) -> float:
         quantile = float(np.quantile(errors, self._config.quantile))
         return max(quantile * self._config.margin, SMALLEST)
+
+
+def _show_scores(found: Detection, ends: Array, recordings: Array) -> Table:
+    """Write the scores of the recording with most anomalous targets, by row."""
+    numbers, places = np.unique(recordings, return_inverse=True)
+    flagged = np.bincount(places, weights=found.flags)
+    own = np.flatnonzero(places == np.argmax(flagged))
+    own = own[np.argsort(ends[own])]
+    own = own[choose_shown(len(own), MOST_SHOWN)]
+    recording = int(numbers[np.argmax(flagged)])
+    lines = [
+        (recording, int(ends[at]), float(found.scores[at]), int(found.flags[at])) for at in own
+    ]
+    return ("recording", "row", "score", "anomalous"), lines
 
 
 def _flag_all(data: SequenceData, side: Side) -> dict[str, float]:

@@ -13,6 +13,7 @@ from search.tasks import Baseline, Direction, Predict
 from search.tasks.naive import fit_change, repeat_last, repeat_season, seasonal_differences
 from search.tasks.predictions import (
     Predictor,
+    choose_shown,
     error_units,
     make_baseline,
     read_predictions,
@@ -20,6 +21,8 @@ from search.tasks.predictions import (
 )
 
 OUTPUT = "one number for each step ahead and variable"
+SHOWN = 4
+"""Targets, and variables, whose forecasts are shown."""
 
 
 class Forecasting:
@@ -96,12 +99,17 @@ class Forecasting:
             predict: As for ``score``.
 
         Returns:
-            "error by step ahead", in the units of ``task.scores``.
+            "error by step ahead", in the units of ``task.scores``; and "forecasts" of a few
+            targets beside the truth, in the units of the data.
         """
-        errors = self._read(data, side, predict) * error_units(data.card, self.scores)
+        scaled = self._read(data, side, predict)
+        errors = scaled * error_units(data.card, self.scores)
         mae, mse = np.abs(errors).mean(axis=(0, 2)), np.square(errors).mean(axis=(0, 2))
         lines = list(zip(range(1, len(mae) + 1), mae.tolist(), mse.tolist(), strict=True))
-        return {"error by step ahead": (("step", "mae", "mse"), lines)}
+        return {
+            "error by step ahead": (("step", "mae", "mse"), lines),
+            "forecasts": _show_forecasts(data, side, scaled),
+        }
 
     def reading(self, data: SequenceData, predict: Predict) -> Mapping[str, float]:
         """Say that a prediction needs no other number to be read."""
@@ -127,6 +135,20 @@ class Forecasting:
         truth = data.labels(side)
         predictions = read_predictions(predict(side), len(truth), truth.shape[1:], OUTPUT)
         return np.subtract(predictions, truth, dtype=np.float64)
+
+
+def _show_forecasts(data: SequenceData, side: Side, errors: Array) -> Table:
+    """Write the truth and the forecast of some targets, errors of shape (targets, steps, variables)."""
+    chosen = choose_shown(len(errors), SHOWN)
+    truth = data.answers().gather(data.ends[side][chosen])
+    mean, scale = (np.array(values) for values in (data.card.truth_mean, data.card.truth_scale))
+    lines: list[tuple[str | int | float, ...]] = [
+        (int(target), step + 1, name, *(float(v * scale[at] + mean[at]) for v in pair))
+        for target, right, wrong in zip(chosen, truth, errors[chosen], strict=True)
+        for at, name in enumerate(data.card.variables[:SHOWN])
+        for step, pair in enumerate(zip(right[:, at], right[:, at] + wrong[:, at], strict=True))
+    ]
+    return ("target", "step", "variable", "truth", "forecast"), lines
 
 
 def _average_ratio(errors: Array, naive: Array) -> float:

@@ -11,6 +11,7 @@ from search.messages import Table
 from search.tasks import Baseline, Direction, Predict
 from search.tasks.predictions import (
     bounded_slices,
+    choose_shown,
     make_baseline,
     read_predictions,
     reshape_answers,
@@ -23,6 +24,8 @@ MOST_VALUES = 2**22
 """Numbers that are gathered at once, to bound memory: 16 MiB in float32."""
 LARGEST_WINDOW, SMALLEST_WINDOW = 7, 3
 """Sides of the windows that structural similarity is computed in, in pixels."""
+SHOWN, MOST_LINES = 3, 32
+"""Targets whose frames are shown, and lines and pixels of a line at most."""
 LARGEST_PSNR = 100.0
 """The ratio, in dB, that identical frames are given in place of infinity."""
 
@@ -85,12 +88,16 @@ class Frames:
             predict: As for ``score``.
 
         Returns:
-            "error by step ahead".
+            "error by step ahead"; and "frames", the truth and the prediction of a few targets,
+            line by line, averaged over channels and thinned out to be small.
         """
         measured, names = self._compare(data, side, predict), ("mse", "mae", "ssim", "psnr")
         columns = [measured[name].mean(axis=0).tolist() for name in names]
         lines = [(step, *values) for step, values in enumerate(zip(*columns, strict=True), 1)]
-        return {"error by step ahead": (("step", *names), lines)}
+        return {
+            "error by step ahead": (("step", *names), lines),
+            "frames": _show_frames(data, side, predict(side)),
+        }
 
     def reading(self, data: SequenceData, predict: Predict) -> Mapping[str, float]:
         """Say that a prediction needs no other number to be read."""
@@ -120,6 +127,23 @@ class Frames:
             for name, values in _measure(truth, guess):
                 measured[name][part] = values
         return measured
+
+
+def _show_frames(data: SequenceData, side: Side, predictions: Array) -> Table:
+    """Write the frames of some targets, true and predicted, one line of pixels after the other."""
+    answers = data.answers()
+    chosen = choose_shown(len(data.ends[side]), SHOWN)
+    truth = answers.gather(data.ends[side][chosen])
+    guess = np.clip(np.asarray(predictions)[chosen].reshape(truth.shape), 0, 1)
+    thin = max(1, math.ceil(max(truth.shape[2:4]) / MOST_LINES))
+    lines: list[tuple[str | int | float, ...]] = []
+    for what, frames in (("truth", truth), ("prediction", guess)):
+        grey = frames.mean(axis=-1)[:, :, ::thin, ::thin].round(2)
+        for target, step, line in np.ndindex(grey.shape[:3]):
+            pixels = grey[target, step, line].tolist()
+            lines.append((int(chosen[target]), what, step + 1, line, *pixels))
+    width = len(lines[0]) - 4
+    return ("target", "what", "step", "line", *map(str, range(width))), lines
 
 
 def _measure(truth: Array, guess: Array) -> Iterator[tuple[str, Array]]:

@@ -17,6 +17,19 @@ Predictor: TypeAlias = Callable[[SequenceData, Side], Array]
 """From the data and a side to predictions of shape (targets, ...)."""
 
 
+def choose_shown(count: int, most: int) -> Array:
+    """Choose targets that stand for all of a side in a picture, evenly spread.
+
+    Args:
+        count: How many targets there are.
+        most: How many to choose at most.
+
+    Returns:
+        Their places, ascending.
+    """
+    return np.unique(np.linspace(0, count - 1, most).round().astype(np.int64))
+
+
 def check_finite(predictions: Array) -> None:
     """Refuse predictions that are not all finite numbers.
 

@@ -7,11 +7,12 @@ import numpy as np
 from sklearn.metrics import r2_score
 
 from search.config import TaskConfig
-from search.data.sequences import Array, SequenceData, Side, Windows
+from search.data.sequences import Array, SequenceCard, SequenceData, Side, Windows
 from search.messages import Table
 from search.tasks import Baseline, Direction, Predict
 from search.tasks.predictions import (
     Predictor,
+    choose_shown,
     error_units,
     make_baseline,
     read_predictions,
@@ -21,6 +22,9 @@ from search.tasks.ridge import fit_ridge
 from search.tasks.summaries import summarize_windows
 
 OUTPUT = "one number for each variable"
+
+TARGETS_SHOWN, VARIABLES_SHOWN = 300, 4
+"""How many targets, and variables, are shown beside their truth."""
 
 
 class Regression:
@@ -81,14 +85,19 @@ class Regression:
             predict: As for ``score``.
 
         Returns:
-            "error by variable", in the units of ``task.scores``.
+            "error by variable", in the units of ``task.scores``; and "predictions" for some
+            targets beside the truth, in the units of the data.
         """
         truth, predictions = self._read(data, side, predict)
+        units = error_units(data.card, self.scores)
         lines: list[tuple[str | float, ...]] = [
             (name, *_measure(truth[:, [place]], predictions[:, [place]]).values())
             for place, name in enumerate(data.card.variables)
         ]
-        return {"error by variable": (("variable", *self.directions), lines)}
+        return {
+            "error by variable": (("variable", *self.directions), lines),
+            "predictions": _show_predictions(data.card, truth / units, predictions / units),
+        }
 
     def reading(self, data: SequenceData, predict: Predict) -> Mapping[str, float]:
         """Say that a prediction needs no other number to be read."""
@@ -116,6 +125,18 @@ class Regression:
         truth, units = data.labels(side), error_units(data.card, self.scores)
         predictions = read_predictions(predict(side), len(truth), truth.shape[1:], OUTPUT)
         return truth * units, predictions * units
+
+
+def _show_predictions(card: SequenceCard, truth: Array, predictions: Array) -> Table:
+    """Write the truth and the prediction of some targets, from scaled (targets, variables)."""
+    mean, scale = (np.array(values) for values in (card.truth_mean, card.truth_scale))
+    lines: list[tuple[str | int | float, ...]] = [
+        (int(target), name, *(float(values[target, at] * scale[at] + mean[at]) for values in both))
+        for both in [(truth, predictions)]
+        for target in choose_shown(len(truth), TARGETS_SHOWN)
+        for at, name in enumerate(card.variables[:VARIABLES_SHOWN])
+    ]
+    return ("target", "variable", "truth", "prediction"), lines
 
 
 def _measure(truth: Array, predictions: Array) -> dict[str, float]:

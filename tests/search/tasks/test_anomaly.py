@@ -268,6 +268,16 @@ def test_tables_count_by_recording() -> None:
     )
 
 
+def test_scores_are_shown_of_the_recording_with_most_anomalies() -> None:
+    data = make_data()
+    data = replace(data, recordings={**data.recordings, "test": np.array([0, 0, 0, 2, 2, 5])})
+    heads, lines = make_task(margin=2.0).tables(data, "test", FOUND)["score over time"]
+    assert heads == ("recording", "row", "score", "anomalous")
+    assert [line[:2] for line in lines] == [(2, row) for row in data.ends["test"][3:5]]
+    assert [line[3] for line in lines] == [1, 1]
+    assert sum(line[2] > 1 for line in lines) == 1, "one of two alarms, as in the table above"
+
+
 def test_models_are_taught_the_rows_that_they_put_out() -> None:
     task, data = make_task(), make_data()
     data.rows[:, 0] = np.arange(len(data.rows))

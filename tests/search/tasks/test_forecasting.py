@@ -147,6 +147,21 @@ def test_a_table_says_how_errors_grow(series: MakeData) -> None:
     assert all(isinstance(line[0], int) for line in lines)
 
 
+def test_a_table_shows_forecasts_beside_the_truth_in_the_datas_units(series: MakeData) -> None:
+    data = series(np.arange(40.0)[:, None] * [[1.0, 1.0]])
+    tables = make_forecasting().tables(data, "test", lambda side: repeat_last(data, side))
+    heads, lines = tables["forecasts"]
+    assert heads == ("target", "step", "variable", "truth", "forecast")
+    targets = sorted({line[0] for line in lines})
+    assert (targets[0], targets[-1]) == (0, len(data.ends["test"]) - 1)
+    assert len(lines) == len(targets) * 3 * 2
+    mean, scale = (np.array(values) for values in (data.card.truth_mean, data.card.truth_scale))
+    for target, step, name, truth, forecast in lines:
+        row, place = data.ends["test"][target], data.card.variables.index(name)
+        expected = (np.array([row + step, row]) * scale[place]) + mean[place]
+        assert (truth, forecast) == pytest.approx(tuple(expected))
+
+
 @pytest.mark.parametrize("shape", [(3, 2), (6,), (1, 3, 2)])
 def test_forecasts_may_be_flat(series: MakeData, shape: tuple[int, ...]) -> None:
     task, data = make_forecasting(), series(walk())

@@ -138,6 +138,22 @@ def test_a_table_says_how_errors_grow(film: MakeData) -> None:
     assert psnr[0] > psnr[1] > psnr[2]
 
 
+@pytest.mark.parametrize(("size", "thin"), [((9, 8), 1), ((40, 70), 3)])
+def test_a_table_shows_frames_line_by_line(
+    film: MakeData, size: tuple[int, int], thin: int
+) -> None:
+    data = film(3, *size)
+    truth = follow(data)
+    heads, lines = TASK.tables(data, "test", lambda side: truth + 2)["frames"]
+    assert heads[:4] == ("target", "what", "step", "line")
+    true = [line for line in lines if line[1] == "truth"]
+    assert len(lines) == 2 * len(true)
+    assert {value for line in lines if line[1] == "prediction" for value in line[4:]} == {1.0}
+    grey = truth.mean(axis=-1)[:, :, ::thin, ::thin]
+    for target, _, step, line, *pixels in true:
+        assert pixels == pytest.approx(grey[target, step - 1, line], abs=0.006)
+
+
 @pytest.mark.parametrize("shape", [(3, 9, 8, 1), (3, 9, 8), (216,)])
 def test_axes_of_one_channel_may_be_missing(film: MakeData, shape: tuple[int, ...]) -> None:
     data = film(channels=1)

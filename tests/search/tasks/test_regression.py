@@ -82,6 +82,22 @@ def test_of_a_single_target_there_is_no_r2(values: MakeData) -> None:
     assert found["mae"] > 0
 
 
+@pytest.mark.parametrize("scores", ["original", "scaled"])
+def test_a_table_shows_predictions_beside_the_truth_in_the_datas_units(
+    values: MakeData, scores: str
+) -> None:
+    data, outputs = values(), np.random.default_rng(1).standard_normal((5, 2))
+    task = make_regression(scores=scores)
+    heads, lines = task.tables(data, "test", lambda side: outputs)["predictions"]
+    assert heads == ("target", "variable", "truth", "prediction")
+    assert len(lines) == 10
+    mean = np.array(data.card.truth_mean)
+    truth, guess = (array * SCALE + mean for array in (data.labels("test"), outputs))
+    for target, name, *pair in lines:
+        place = data.card.variables.index(name)
+        assert pair == pytest.approx([truth[target, place], guess[target, place]])
+
+
 def test_of_several_variables_each_is_named_in_a_table(values: MakeData) -> None:
     data, outputs = values(), np.random.default_rng(1).standard_normal((5, 2))
     heads, lines = make_regression().tables(data, "test", lambda side: outputs)["error by variable"]
