@@ -18,8 +18,8 @@ from search.errors import DataError, StudyError
 from search.results.answering import Answering, AnsweringError, load_answering
 from search.tasks.detections import least_covering
 
-MOST_VALUES = 2**24
-"""Numbers of windows that are gathered at once, to bound memory: 64 MiB in float32."""
+MOST_VALUES = 2**22
+"""Numbers of windows that are gathered at once, to bound memory: 16 MiB in float32."""
 TABLES = (".csv", ".parquet")
 FRAMES = ".npz"
 
@@ -104,16 +104,22 @@ def predict_data(
         recordings = load_unlabelled(source, data, Path(cache), report)
     ends, owners = list_ends(recordings, answering.reach)
     parts = []
-    for number in np.unique(owners):
-        own = _know(recordings, int(number), normal_rows, answering)
-        parts.append(_answer(answering, recordings, ends[owners == number], own))
-        report("Predicting", int(number) + 1, len(recordings.names))
+    for own, some in _group(recordings, owners, normal_rows, answering):
+        found = []
+        for part in _slices(some, answering):
+            found.append(_answer(answering, recordings.rows, ends[part], own))
+            report("Predicting", int(part[-1]) + 1, len(ends))
+        joined: Any = _join(found)
+        if facts["task"] == "anomaly":
+            joined = _judge(answering, joined, (ends[some], owners[some]), own)
+        parts.append(joined)
     _write(place, parts, _locate(recordings, ends, owners))
+    answered = len(np.unique(owners))
     return Predicted(
         place=place,
         answers=len(ends),
-        recordings=len(parts),
-        passed_over=len(recordings.names) - len(parts),
+        recordings=answered,
+        passed_over=len(recordings.names) - answered,
     )
 
 
@@ -154,55 +160,57 @@ def _check_normal(normal_rows: int | None, facts: Any) -> None:
         raise StudyError(f"--normal_rows must be 2 or more. Received: {normal_rows}.")
 
 
-def _know(
-    recordings: Recordings, number: int, normal_rows: int | None, answering: Answering
-) -> _Own:
-    """Find how a recording is scaled and judged."""
-    apart = answering.facts.get("scaled_apart")
-    if normal_rows is None:
-        if not apart:
-            return _Own()
-        name = recordings.names[number]
-        if name not in apart:
+def _group(
+    recordings: Recordings, owners: Array, normal_rows: int | None, answering: Answering
+) -> Iterator[tuple[_Own, Array]]:
+    """Say how each recording's answers come about, and which they are; one group if all alike."""
+    apart = answering.facts["scaled_apart"]
+    if normal_rows is None and not apart:
+        yield _Own(), np.arange(len(owners))
+        return
+    for number in np.unique(owners):
+        some = np.flatnonzero(owners == number)
+        if normal_rows is not None:
+            yield _know(recordings, int(number), normal_rows, bool(apart)), some
+        elif recordings.names[number] in apart:
+            yield _Own(name=recordings.names[number]), some
+        else:
             raise DataError(
                 f"--normal_rows must be given for recordings that the study did not know: it "
-                f"scaled each by normal rows of its own. Received: {name!r}, and no --normal_rows."
+                f"scaled each by normal rows of its own. Received: "
+                f"{recordings.names[number]!r}, and no --normal_rows."
             )
-        return _Own(name=name)
+
+
+def _know(recordings: Recordings, number: int, normal_rows: int, apart: bool) -> _Own:
+    """Work out a recording's scale from its normal rows, where each has one of its own."""
     low, high = recordings.starts[number : number + 2]
-    normal = recordings.rows[low : min(high, low + normal_rows)].astype(np.float64)
     if not apart:
         return _Own(normal=low + normal_rows)
-    axes = tuple(range(normal.ndim - 1))
-    scale = normal.std(axes)
-    return _Own(
-        mean=normal.mean(axes), scale=np.where(scale > 0, scale, 1), normal=low + normal_rows
-    )
+    rows = recordings.rows[low : min(high, low + normal_rows)].astype(np.float64)
+    axes = tuple(range(rows.ndim - 1))
+    scale = rows.std(axes)
+    return _Own(mean=rows.mean(axes), scale=np.where(scale > 0, scale, 1), normal=low + normal_rows)
 
 
-def _answer(
-    answering: Answering, recordings: Recordings, ends: Array, own: _Own
-) -> pd.DataFrame | Array:
-    """Answer for windows of one recording."""
-    is_anomaly = answering.facts["task"] == "anomaly"
-    found = []
-    for part in _slices(ends, answering):
-        offsets = np.arange(1 - answering.reach, 1)
-        windows = answering.cut(recordings.rows[part[:, None] + offsets])
-        scaled = (
-            answering.scale(windows, own.name)
-            if own.mean is None
-            else answering.scale_by(windows, own.mean, own.scale)
-        )
-        outputs = answering.run(scaled)
-        found.append(
-            answering.measure(scaled, outputs)
-            if is_anomaly
-            else answering.answer(scaled, outputs, own.name)
-        )
-    if is_anomaly:
-        return _judge(answering, np.concatenate(found), ends, own)
-    return _join(found)
+def _slices(some: Array, answering: Answering) -> Iterator[Array]:
+    values = answering.reach * int(np.prod(answering.facts["row_shape"]))
+    size = max(1, MOST_VALUES // values)
+    for low in range(0, len(some), size):
+        yield some[low : low + size]
+
+
+def _answer(answering: Answering, rows: Array, ends: Array, own: _Own) -> pd.DataFrame | Array:
+    """Answer for windows that end at some rows; of anomalies, measure their errors."""
+    windows = answering.cut(rows[ends[:, None] + np.arange(1 - answering.reach, 1)])
+    if own.mean is None:
+        scaled = answering.scale(windows, own.name)
+    else:
+        scaled = answering.scale_by(windows, own.mean, own.scale)
+    outputs = answering.run(scaled)
+    if answering.facts["task"] == "anomaly":
+        return answering.measure(scaled, outputs)
+    return answering.answer(scaled, outputs, own.name)
 
 
 def _join(parts: list[Any]) -> pd.DataFrame | Array:
@@ -215,15 +223,11 @@ def _join(parts: list[Any]) -> pd.DataFrame | Array:
     return joined
 
 
-def _slices(ends: Array, answering: Answering) -> Iterator[Array]:
-    values = answering.reach * int(np.prod(answering.facts["row_shape"]))
-    size = max(1, MOST_VALUES // values)
-    for low in range(0, len(ends), size):
-        yield ends[low : low + size]
-
-
-def _judge(answering: Answering, errors: Array, ends: Array, own: _Own) -> pd.DataFrame:
-    """Compare errors with a threshold, by the study's rule."""
+def _judge(
+    answering: Answering, errors: Array, places: tuple[Array, Array], own: _Own
+) -> pd.DataFrame:
+    """Compare errors with a threshold, by the study's rule; places are ends and owners."""
+    ends, owners = places
     facts, limit = answering.facts, answering.threshold(own.name)
     normal = errors[ends < own.normal]
     if own.normal and facts["threshold_by"] == "recording":
@@ -235,7 +239,7 @@ def _judge(answering: Answering, errors: Array, ends: Array, own: _Own) -> pd.Da
         limit = float(np.quantile(normal, facts["quantile"])) * facts["margin"]
     if facts["rule"] == "covering":
         steps = answering.model.output_shape[1]
-        errors = least_covering(errors, ends, np.zeros(len(ends)), steps)
+        errors = least_covering(errors, ends, owners, steps)
     return pd.DataFrame({"error": errors, "threshold": limit, "anomalous": errors > limit})
 
 
