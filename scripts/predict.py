@@ -39,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=int,
         help="for anomaly: how many rows at the start of each recording are known to be normal",
     )
+    parser.add_argument(
+        "--module", help="a module to import first, which holds the model's own layers"
+    )
     arguments = parser.parse_args(argv)
     from search.driver.progress import make_view  # noqa: PLC0415  # --help answers at once
     from search.results.prediction import predict_data  # noqa: PLC0415
@@ -50,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 arguments.data,
                 arguments.out,
                 normal_rows=arguments.normal_rows,
+                module=arguments.module,
                 report=view.show_reading,
             )
     except SearchError as exc:
@@ -57,11 +61,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return INTERRUPTED
+    print(found.description)
     print(
         f"Answers for {found.answers:,} windows of {found.recordings:,} recordings: {found.place}"
     )
     if found.passed_over:
-        print(f"Recordings too short for one window: {found.passed_over:,}.")
+        print(
+            f"Recordings without a window, for want of rows or for missing values: "
+            f"{found.passed_over:,}."
+        )
     return 0
 
 

@@ -3,11 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 from keras import ops
 
 AXES = 3
+MOST_DEGREES = 57.0
+"""A radian: Keras's noise takes no larger standard deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,9 @@ class Rotations:
             Windows of the same shape; unchanged outside of training.
         """
         # Keras's noise knows when a model is in training, and so is saved without code of ours.
-        noise = keras.layers.GaussianNoise(math.radians(self.degrees), name="rotation")
+        noise = keras.layers.GaussianNoise(
+            math.radians(self.degrees), dtype="float32", name="rotation"
+        )
         vector = noise(ops.zeros_like(windows[:, :1, :AXES]))
         angle = ops.sqrt(ops.sum(ops.square(vector), axis=-1, keepdims=True) + 1e-12)
         once, twice = ops.sin(angle) / angle, (1 - ops.cos(angle)) / ops.square(angle)
@@ -50,8 +55,9 @@ class Rotations:
         for sensor, places in enumerate(self.places):
             mean, scale = ([known[at] for at in places] for known in (self.mean, self.scale))
             chosen = ops.take(windows, list(places), axis=-1)
-            measured = keras.layers.Rescaling(scale, mean, name=f"measured_{sensor}")(chosen)
-            rescale = keras.layers.Rescaling([1 / one for one in scale], name=f"scaled_{sensor}")
+            rescaling = partial(keras.layers.Rescaling, dtype="float32")
+            measured = rescaling(scale, mean, name=f"measured_{sensor}")(chosen)
+            rescale = rescaling([1 / one for one in scale], name=f"scaled_{sensor}")
             across = _cross(vector, measured)
             for axis, place in enumerate(places):
                 order[place] = 1 + AXES * sensor + axis
@@ -85,8 +91,8 @@ def find_rotations(
         The rotations, or ``None`` where nothing turns.
 
     Raises:
-        ValueError: If a sensor has other than three channels, one is not known or named twice, or
-            the angle is not above 0.
+        ValueError: If a sensor has other than three channels, one is not known or named twice, the
+            channels' scales are not known, or the angle is not above 0 or too large.
     """
     names = [name for sensor in rotate for name in sensor]
     unknown = [name for name in names if name not in channels]
@@ -100,10 +106,17 @@ def find_rotations(
             f"rotate must hold the names of three channels for each sensor, every channel once. "
             f"Received: rotate={[list(sensor) for sensor in rotate]}."
         )
-    if not 0 < degrees <= 180:  # noqa: PLR2004  # half a turn
-        raise ValueError(f"rotate_degrees must be above 0, to 180. Received: {degrees}.")
+    if not 0 < degrees <= MOST_DEGREES:
+        raise ValueError(
+            f"rotate_degrees must be above 0, to {MOST_DEGREES:g}. Received: {degrees}."
+        )
     if not rotate:
         return None
+    if len(scaling[0]) != len(channels):
+        raise ValueError(
+            "rotate must come with data.scaling='all': what was measured is turned, and recordings "
+            "that are scaled apart do not say what that was. Leave rotate out."
+        )
     places = tuple(tuple(channels.index(name) for name in sensor) for sensor in rotate)
     mean, scale = (tuple(values) for values in scaling)
     return Rotations(places=places, degrees=degrees, mean=mean, scale=scale)

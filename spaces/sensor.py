@@ -86,9 +86,9 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         compression: float = 8.0,
         rotate: Sequence[Sequence[str]] = (),
         rotate_degrees: float = 10.0,
-        channels: Sequence[str] = (),
-        mean: Sequence[float] = (),
-        scale: Sequence[float] = (),
+        channel_names: Sequence[str] = (),
+        channel_means: Sequence[float] = (),
+        channel_scales: Sequence[float] = (),
         targets: int | None = None,
         epochs: int | None = None,
     ):
@@ -106,9 +106,9 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
                 what is predicted: windows are turned at random in training. Only classification
                 and regression admit it.
             rotate_degrees: The standard deviation of the angle about each axis.
-            channels: The names of the input's channels, of shape (channels,).
-            mean: What was taken off each channel, likewise.
-            scale: What each channel was then divided by, likewise.
+            channel_names: The names of the input's channels, of shape (channels,).
+            channel_means: What was taken off each channel, likewise; empty if that is not known.
+            channel_scales: What each channel was then divided by, likewise.
             targets: How many targets there are to train on; ``None`` if that is not known.
             epochs: How many epochs the longest training has; ``None`` if that is not known.
 
@@ -135,7 +135,9 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
                 f"rotate must be left out for task={task!r}, which predicts the channels "
                 f"themselves. Received: rotate={[list(sensor) for sensor in rotate]}."
             )
-        self.rotations = rotations.find_rotations(rotate, rotate_degrees, channels, (mean, scale))
+        self.rotations = rotations.find_rotations(
+            rotate, rotate_degrees, channel_names, (channel_means, channel_scales)
+        )
         self.input_shape = input_shape
         self.output_shape = output_shape
         self.task = task

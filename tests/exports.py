@@ -7,12 +7,16 @@ from typing import Any
 
 import keras
 
+from search.results.answering import FORMAT
+
 FACTS: dict[str, Any] = {
+    "format": FORMAT,
     "task": "forecasting",
     "space": "sensor",
     "sequence_length": 3,
     "rows_between_steps": 1,
     "row_shape": [2],
+    "output_shape": [1, 2],
     "horizon": 1,
     "channels": ["a", "b"],
     "classes": [],

@@ -153,10 +153,11 @@ def _write_card(
     """Write what is known beside the arrays; ``found`` is the audit and the fingerprint."""
     channels = len(recordings.channels)
     truth_mean, truth_scale = _scale_of_truths(recordings, targets, sides, scaling)
+    used = set(np.unique(targets.recordings).tolist())  # others have no training row
     apart = {
         recordings.names[place]: (_floats(scaling.mean[place]), _floats(scaling.scale[place]))
         for place, _, _ in scaling.parts(recordings)
-        if scaling.apart
+        if scaling.apart and place in used
     }
     return SequenceCard(
         description=" ".join((recordings.description, *targets.notes)),
@@ -173,6 +174,7 @@ def _write_card(
         truth_mean=truth_mean,
         truth_scale=truth_scale,
         scaled_apart=apart,
+        recordings=() if recordings.clips else recordings.names,
     )
 
 

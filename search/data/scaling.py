@@ -75,7 +75,7 @@ def fit_scaling(
     if frames:
         return _fit_range(recordings, shown)
     if not recordings.scaled_apart:
-        mean, scale = _fit(recordings.rows, np.flatnonzero(shown))
+        mean, scale = fit_rows(recordings.rows, np.flatnonzero(shown))
         return Scaling(mean=mean[None], scale=scale[None])
     used = np.unique(targets.recordings)
     means, scales = (
@@ -91,7 +91,7 @@ def fit_scaling(
                 f"none in {recordings.names[place]!r}. Write split.method='time', so that each "
                 f"recording begins with training, or data.scaling='all'."
             )
-        means[place], scales[place] = _fit(recordings.rows, rows)
+        means[place], scales[place] = fit_rows(recordings.rows, rows)
     return Scaling(mean=means, scale=scales, apart=True)
 
 
@@ -108,7 +108,7 @@ def fit_truths(recordings: Recordings, targets: Targets, training: Array) -> tup
     """
     first = 1 if targets.horizon else 0
     ends = targets.ends[training][:, None] + np.arange(first, targets.horizon + 1)
-    return _fit(recordings.truths, np.unique(ends))
+    return fit_rows(recordings.truths, np.unique(ends))
 
 
 def _mark_shown(recordings: Recordings, targets: Targets, training: Array) -> Array:
@@ -119,7 +119,17 @@ def _mark_shown(recordings: Recordings, targets: Targets, training: Array) -> Ar
     return shown
 
 
-def _fit(rows: Array, numbers: Array) -> tuple[Array, Array]:
+def fit_rows(rows: Array, numbers: Array) -> tuple[Array, Array]:
+    """Fit each channel's mean and spread.
+
+    Args:
+        rows: Of shape (rows, ..., channels).
+        numbers: Which of them to fit on, of shape (rows chosen,).
+
+    Returns:
+        Means and spreads, each of shape (channels,), in float32; the spread of a channel that does
+        not change is 1.
+    """
     scaler, size = StandardScaler(), rows_at_once(rows)
     for low in range(0, len(numbers), size):
         part = rows[numbers[low : low + size]]

@@ -81,6 +81,7 @@ class SequenceCard:
         truth_scale: What each variable was then divided by, likewise.
         scaled_apart: For each recording that was scaled by its own training rows, its name,
             means and scales; empty where all share ``mean`` and ``scale``.
+        recordings: The recordings' names, in the order of their numbers; empty for clips.
     """
 
     description: str
@@ -97,6 +98,7 @@ class SequenceCard:
     truth_mean: tuple[float, ...]
     truth_scale: tuple[float, ...]
     scaled_apart: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
+    recordings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

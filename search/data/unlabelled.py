@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import ValidationError
 
 from search.config import ArraysData, Kind, TableData, TaskConfig, VideoData
 from search.data.clips import read_clips, read_names
@@ -17,10 +18,13 @@ from search.data.stamps import name_calendar
 from search.data.table import load_table
 from search.data.targets import any_within
 from search.data.video import load_clips
-from search.errors import DataError
+from search.errors import ConfigError, DataError
 
 RAW = "raw"
 """The array of raw windows that every study's model can be asked about."""
+KEPT = ("x", "y", "lengths", "channels")
+"""Names of arrays that new clips may have too."""
+Settings = TypeVar("Settings", ArraysData, TableData, VideoData)
 TASK = TaskConfig(kind="forecasting")
 """Under this task a table needs no column but those that are shown."""
 
@@ -66,22 +70,22 @@ def load_unlabelled(source: Source, path: Path, cache: Path, report: Report) -> 
     if kind == "table" and path.suffix != ".npz":
         return _load_table(source, path, report)
     if kind == "video" and path.suffix != ".npz":
-        whole = {**source.data, "path": path, "groups": None, "folds": None, "sides": None}
-        clips = load_clips(VideoData.model_validate(whole), cache, report)
-        return replace(clips, clips=source.kind == "classification")
+        whole = {"path": path, "groups": None, "folds": None, "sides": None}
+        found = load_clips(_read_settings(VideoData, source, whole), cache, report)
+        return _check_rows(replace(found, clips=source.kind == "classification"), source)
     return _load_arrays(source, path)
 
 
 def _load_arrays(source: Source, path: Path) -> Recordings:
     """Read clips under the name of the study's own, or raw windows."""
-    study = ArraysData.model_validate({"x": RAW, **_keep_names(source.data), "path": path})
+    study = _read_settings(ArraysData, source, {"path": path})
     with open_arrays(path) as arrays:
         given = study.x if study.x in arrays.names else RAW
-        lengths = study.lengths if given == study.x and study.lengths in arrays.names else None
+        lengths = study.lengths if given == study.x else None
         names = source.channels
         if given == study.x and study.channels in arrays.names:
             names = read_names(arrays, "channels", str(study.channels))
-        settings = study.model_copy(update={"x": given, "lengths": lengths})
+        settings = study.model_copy(update={"x": given, "y": None, "lengths": lengths})
         clips = read_clips(arrays, settings, TaskConfig(kind=source.kind))
     lengths_of = clips.lengths
     found = Recordings(
@@ -93,21 +97,33 @@ def _load_arrays(source: Source, path: Path) -> Recordings:
         channels=names,
         clips=given == RAW
         or source.kind in ("classification", "regression")
-        or study.y is not None,
+        or (source.kind == "frames" and study.y is not None),
     )
     return _check_rows(found, source)
 
 
-def _keep_names(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep the names of arrays that new clips may have too, if the study's data were arrays."""
-    if data["source"] != "arrays":
-        return {}
-    return {name: data[name] for name in ("x", "y", "lengths", "channels")}
+def _read_settings(model: type[Settings], source: Source, changes: Mapping[str, Any]) -> Settings:
+    """Read the study's settings, or the defaults of a source that the study's was not.
+
+    Raises:
+        ConfigError: If they are of another version.
+    """
+    known = source.data if source.data["source"] == model.model_fields["source"].default else {}
+    kept = dict(known)
+    if model is ArraysData:  # the others name what new clips need not have
+        kept = {"x": RAW} | {name: known[name] for name in KEPT if name in known}
+    try:
+        return model.model_validate({**kept, **changes})
+    except ValidationError as exc:
+        raise ConfigError(
+            f"The export's data settings must be of this version: {exc.errors()[0]['msg']}. "
+            f"Received: {'.'.join(map(str, exc.errors()[0]['loc']))}. Export again."
+        ) from None
 
 
 def _load_table(source: Source, path: Path, report: Report) -> Recordings:
     """Read the columns that the model sees, and bring those of words in the model's order."""
-    study = TableData.model_validate({**source.data, "path": path})
+    study = _read_settings(TableData, source, {"path": path})
     calendar = name_calendar(study.calendar)
     words = tuple(f"{name}=" for name in study.categories)
     numbers = tuple(

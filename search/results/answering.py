@@ -4,9 +4,7 @@ This file is copied into the registered model, where it works alone: it imports 
 """
 
 import hashlib
-import importlib
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,8 @@ Array: TypeAlias = NDArray[Any]
 MODEL = "model.keras"
 PREPROCESSING = "preprocessing.json"
 CHECKSUMS = "SHA256SUMS"
+FORMAT = 1
+"""What ``preprocessing.json`` holds, and how it is read; another number is another format."""
 AT_ONCE = 64
 """Windows that are predicted at once, to bound memory."""
 NAMED = 5
@@ -56,8 +56,9 @@ class Answering:
             windows: Of shape (windows, rows, channels), or with a frame's axes before the
                 channels, in the data's own units; of more rows than ``reach`` the last are read.
             params: "recording": the recording of the study that the windows are of, where each
-                is scaled by its own rows or has its own threshold. Without it, windows of a
-                study that scaled each recording apart must be scaled already.
+                was scaled by its own rows or has its own threshold. Without it, the threshold is
+                that of all, and windows of a study that scaled each recording apart must be
+                scaled already.
 
         Returns:
             One line a window: the class and the probability of each, values, values by steps
@@ -157,13 +158,12 @@ class Answering:
         facts = self.facts
         if facts["task"] == "frames":
             low, scale = (np.asarray(facts[name], np.float32) for name in ("mean", "scale"))
-            return np.clip(outputs, 0, 1) * scale + low
+            frames = outputs.reshape(len(outputs), -1, *facts["row_shape"])
+            return np.clip(frames, 0, 1) * scale + low
         if facts["task"] == "anomaly":
             errors = self.measure(scaled, outputs)
             limit = self.threshold(recording)
-            return pd.DataFrame(
-                {"error": errors, "threshold": limit, "anomalous": errors > limit},
-            )
+            return judge(errors, limit)
         if facts["task"] == "classification":
             return self._name_classes(outputs)
         mean, scale = (np.asarray(facts[f"truth_{name}"]) for name in ("mean", "scale"))
@@ -203,19 +203,18 @@ class Answering:
             AnsweringError: If the recording is not known.
         """
         general = self.facts["threshold"]
-        if not recording or not self.facts["scaled_apart"]:
+        if not recording:
             return float(general)
-        number = list(self.facts["scaled_apart"]).index(self._known(recording))
+        number = self.facts["recordings"].index(self._known(recording))
         return float(self.facts.get(f"threshold_recording_{number}", general))
 
     def _known(self, recording: str) -> str:
-        known = self.facts["scaled_apart"]
+        known = list(self.facts["scaled_apart"] or self.facts["recordings"])
         if recording not in known:
-            names = [*map(repr, list(known)[:NAMED]), *(["..."] if len(known) > NAMED else [])]
+            names = [*map(repr, known[:NAMED]), *(["..."] if len(known) > NAMED else [])]
             raise AnsweringError(
-                f"recording must be one that the study scaled by rows of its own: "
-                f"{', '.join(names)}. Received: recording={recording!r}. Leave it out for "
-                f"windows that are scaled already."
+                f"recording must be one that the study knew: {', '.join(names)}. "
+                f"Received: recording={recording!r}. Leave it out for others."
             )
         return recording
 
@@ -243,8 +242,13 @@ def read_numbers(answer: pd.DataFrame | Array) -> Array:
     return answer
 
 
+def judge(errors: Array, limit: float) -> pd.DataFrame:
+    """Compare errors of shape (windows,) with a threshold; what is no number is anomalous."""
+    return pd.DataFrame({"error": errors, "threshold": limit, "anomalous": ~(errors <= limit)})
+
+
 def load_answering(folder: Path) -> Answering:
-    """Load an export, or the files of a registered model.
+    """Load an export, or the files of a registered model, whose files may hold no code.
 
     Args:
         folder: Holds ``MODEL``, ``PREPROCESSING`` and ``CHECKSUMS``.
@@ -259,13 +263,22 @@ def load_answering(folder: Path) -> Answering:
     for name in (MODEL, PREPROCESSING):
         check_file(folder, name)
     facts = json.loads((folder / PREPROCESSING).read_text(encoding="utf-8"))
-    try:
-        model, _ = load_keras(str(folder / MODEL), facts["space"])
-    except (TypeError, ValueError, ImportError) as exc:
+    if facts.get("format") != FORMAT:
         raise AnsweringError(
-            f"{MODEL} must be a model that Keras can load: {str(exc).strip()} Received: "
-            f"{str(folder)!r}, of space {facts['space']!r}. Make the module importable that "
-            f"holds its own layers."
+            f"An export must be of the format {FORMAT}, which this version writes. Received: "
+            f"format={facts.get('format')!r} in {str(folder)!r}. Export again."
+        )
+    import keras  # noqa: PLC0415  # whoever only checks files does without
+
+    try:
+        model = keras.saving.load_model(folder / MODEL, compile=False, safe_mode=True)
+    except (TypeError, ValueError) as exc:
+        reason = str(exc).strip().splitlines()[0]
+        module = facts["space"].partition(":")[0]
+        advice = f" Import {module} first, where its layers are." if ":" in facts["space"] else ""
+        raise AnsweringError(
+            f"{MODEL} must be a model that Keras can load: {reason} "
+            f"Received: {str(folder)!r}.{advice}"
         ) from exc
     return Answering(model=model, facts=facts)
 
@@ -294,36 +307,6 @@ def check_file(folder: Path, name: str) -> None:
             f"{name} must be the file that was exported. Received: one with another checksum "
             f"than {CHECKSUMS} says, in {str(folder)!r}. Export again."
         )
-
-
-def load_keras(place: str, space: str) -> tuple[Any, str]:
-    """Load a .keras file, which may hold no code.
-
-    Args:
-        place: The file.
-        space: The study's search space, whose module may hold layers that the model needs.
-
-    Returns:
-        The model, and the module that had to be imported for it, or an empty string.
-
-    Raises:
-        ImportError: If that module cannot be imported.
-        TypeError: If Keras does not know a layer.
-        ValueError: If the file is no model that is safe to load.
-    """
-    import keras  # noqa: PLC0415  # the other runtimes do without
-
-    try:
-        return keras.saving.load_model(place, compile=False, safe_mode=True), ""
-    except (TypeError, ValueError):
-        if ":" not in space:
-            raise
-    # What a person registered with Keras is known once the module is imported.
-    module = space.partition(":")[0]
-    if (here := str(Path.cwd())) not in sys.path:  # as `python -m` does
-        sys.path.insert(0, here)
-    importlib.import_module(module)
-    return keras.saving.load_model(place, compile=False, safe_mode=True), module
 
 
 def _load_pyfunc(path: str) -> Answering:

@@ -28,6 +28,7 @@ from search.results.formats import (
     EXAMPLE,
     HAS_TENSORFLOW,
     KERAS,
+    LOADER,
     REGISTERED,
     SAMPLES,
     SAVED_MODEL,
@@ -50,8 +51,6 @@ NO_TENSORFLOW = (
     "SavedModel is TensorFlow's own format, and TensorFlow is not installed. "
     "Install it beside JAX and export again."
 )
-LOADER = "lookback_answering"
-"""What the file that answers is called in the registered model, where it is a module by itself."""
 RECORDING = ParamSchema([ParamSpec("recording", "string", "")])
 
 
@@ -166,8 +165,8 @@ def _widen(windows: Array, stride: int) -> Array:
 def _write_registered(place: Path, raw: Array, answer: Any) -> None:
     """Write the model that MLflow serves: the Keras file, what it is used with, and the code.
 
-    By a loader of ours and not by MLflow's own for Keras: raw rows are scaled and answers read, the
-    checksum is compared, and nothing is loaded that can hold code.
+    By a loader of ours and not by MLflow's own for Keras: raw rows are scaled and answers read, and
+    the files are compared with their checksums before Keras opens them in its safe mode.
     """
     room = place / "registering"
     room.mkdir()

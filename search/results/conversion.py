@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from search.results.answering import load_keras
 from search.results.formats import LITERT, ONNX
+from search.results.runtimes import load_keras
 
 
 def convert_model(*, name: str, source: str, space: str, place: str) -> None:

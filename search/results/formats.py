@@ -21,6 +21,8 @@ CONVERTED: Mapping[str, tuple[str, str]] = {
 """The formats of other runtimes: what writes and what loads each."""
 HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
 """Whether a SavedModel can be written: JAX runs without TensorFlow too."""
+LOADER = "lookback_answering"
+"""What the file that answers is called in the registered model, where it is a module by itself."""
 EXAMPLE = "example.npz"
 CARD = "README.md"
 SAMPLES = "samples.npz"

@@ -38,6 +38,10 @@ def draw_confusion(table: pd.DataFrame) -> Picture:
     counts = table.set_index(table.columns[0])
     figure = px.imshow(counts, text_auto=True, color_continuous_scale="Blues", aspect="auto")
     figure.update_layout(xaxis_title="called", yaxis_title="true class", coloraxis_showscale=False)
+    figure.update_xaxes(
+        type="category"
+    )  # else classes called 1, 10, 100 stand on an axis of numbers
+    figure.update_yaxes(type="category")
     text = "Test targets of each true class, a line each, by what the model calls them."
     return Picture(title="Confusion matrix", text=text, figure=_finish(figure))
 

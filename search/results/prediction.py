@@ -1,7 +1,9 @@
 """An exported model answers for new data, and the answers become a table."""
 
 import contextlib
+import importlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from search.data.recordings import Recordings, Report
+from search.data.scaling import fit_rows
 from search.data.sequences import Array
 from search.data.unlabelled import Source, list_ends, load_unlabelled
 from search.errors import DataError, StudyError
-from search.results.answering import Answering, AnsweringError, load_answering
+from search.results.answering import Answering, AnsweringError, judge, load_answering
 from search.tasks.detections import least_covering
 
 MOST_VALUES = 2**22
@@ -30,12 +33,15 @@ class Predicted:
 
     Attributes:
         place: The file that was written.
+        description: What was read, and what of it was left out.
         answers: How many windows were answered for.
         recordings: How many recordings they are of.
-        passed_over: Recordings without a window that the model can read.
+        passed_over: Recordings without a window that the model can read, for want of rows or for
+            missing values.
     """
 
     place: Path
+    description: str
     answers: int
     recordings: int
     passed_over: int
@@ -64,6 +70,7 @@ def predict_data(
     place: Path,
     *,
     normal_rows: int | None = None,
+    module: str | None = None,
     report: Report = lambda what, done, total: None,
 ) -> Predicted:
     """Answer for every window of new data.
@@ -76,6 +83,7 @@ def predict_data(
         normal_rows: Rows at the start of each recording that are known to be normal: it is scaled
             by them where the study scaled each recording apart, and judged by them where each
             had a threshold of its own.
+        module: A module to import first, which holds layers of the model.
         report: Hears how far reading and predicting are.
 
     Returns:
@@ -84,10 +92,13 @@ def predict_data(
     Raises:
         ConfigError: If the data do not have what the model reads.
         DataError: If they cannot be read, or no recording has room for a window.
-        StudyError: If the export is not whole, or the file cannot be written.
+        StudyError: If the export is not whole, the module cannot be imported, or the file cannot be
+            written.
     """
     try:
         with _without_messages():
+            if module is not None:
+                _import(module)
             answering = load_answering(export)
     except AnsweringError as exc:
         raise StudyError(str(exc)) from None
@@ -113,10 +124,14 @@ def predict_data(
         if facts["task"] == "anomaly":
             joined = _judge(answering, joined, (ends[some], owners[some]), own)
         parts.append(joined)
-    _write(place, parts, _locate(recordings, ends, owners))
+    try:
+        _write(place, parts, _locate(recordings, ends, owners))
+    except OSError as exc:
+        raise _refuse_place(place, exc.strerror or str(exc)) from None
     answered = len(np.unique(owners))
     return Predicted(
         place=place,
+        description=recordings.description,
         answers=len(ends),
         recordings=answered,
         passed_over=len(recordings.names) - answered,
@@ -144,10 +159,32 @@ def _check_place(place: Path, kind: str) -> None:
             f"--out must end in {' or '.join(allowed)} for a model of task.kind={kind!r}. "
             f"Received: {str(place)!r}."
         )
-    if not place.absolute().parent.is_dir():
+    if place.is_dir():
+        raise _refuse_place(place, "it is a folder")
+    try:
+        with tempfile.TemporaryFile(dir=place.absolute().parent):
+            pass
+    except OSError as exc:
+        raise _refuse_place(place, exc.strerror or str(exc)) from None
+
+
+def _refuse_place(place: Path, reason: str) -> StudyError:
+    return StudyError(
+        f"--out must be a file that can be written: {reason}. Received: {str(place)!r}."
+    )
+
+
+def _import(module: str) -> None:
+    """Import a person's own module, from the working directory too, as `python -m` does."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        importlib.import_module(module)
+    except Exception as exc:  # the module is the person's own and may raise anything
         raise StudyError(
-            f"--out must lie in a folder that exists. Received: {str(place)!r}. Make the folder."
-        )
+            f"--module must be a module that can be imported: {type(exc).__name__}: {exc}. "
+            f"Received: {module!r}."
+        ) from exc
 
 
 def _check_normal(normal_rows: int | None, facts: Any) -> None:
@@ -156,6 +193,12 @@ def _check_normal(normal_rows: int | None, facts: Any) -> None:
             f"--normal_rows must be left out unless the model finds anomalies. Received: "
             f"{normal_rows} for task.kind={facts['task']!r}."
         )
+    judged = facts.get("threshold_by") == "recording"
+    if normal_rows is not None and not judged and not facts["scaled_apart"]:
+        raise StudyError(
+            f"--normal_rows must be left out: the study scaled and judged all recordings alike. "
+            f"Received: {normal_rows}."
+        )
     if normal_rows is not None and normal_rows < 2:  # noqa: PLR2004  # one row has no spread
         raise StudyError(f"--normal_rows must be 2 or more. Received: {normal_rows}.")
 
@@ -163,17 +206,29 @@ def _check_normal(normal_rows: int | None, facts: Any) -> None:
 def _group(
     recordings: Recordings, owners: Array, normal_rows: int | None, answering: Answering
 ) -> Iterator[tuple[_Own, Array]]:
-    """Say how each recording's answers come about, and which they are; one group if all alike."""
-    apart = answering.facts["scaled_apart"]
-    if normal_rows is None and not apart:
+    """Say how each recording's answers come about, and which they are; one group if all alike.
+
+    Raises:
+        DataError: If a recording has no scale.
+    """
+    facts = answering.facts
+    apart, judged = facts["scaled_apart"], facts.get("threshold_by") == "recording"
+    if recordings.clips and normal_rows is not None and apart:
+        raise DataError(
+            "--normal_rows must be left out for raw windows, which are scaled already where the "
+            "study scaled each recording apart. Name a table or recordings instead."
+        )
+    if recordings.clips or not (apart or judged):
         yield _Own(), np.arange(len(owners))
         return
     for number in np.unique(owners):
         some = np.flatnonzero(owners == number)
         if normal_rows is not None:
             yield _know(recordings, int(number), normal_rows, bool(apart)), some
-        elif recordings.names[number] in apart:
+        elif recordings.names[number] in (apart or facts["recordings"]):
             yield _Own(name=recordings.names[number]), some
+        elif not apart:
+            yield _Own(), some
         else:
             raise DataError(
                 f"--normal_rows must be given for recordings that the study did not know: it "
@@ -187,10 +242,16 @@ def _know(recordings: Recordings, number: int, normal_rows: int, apart: bool) ->
     low, high = recordings.starts[number : number + 2]
     if not apart:
         return _Own(normal=low + normal_rows)
-    rows = recordings.rows[low : min(high, low + normal_rows)].astype(np.float64)
-    axes = tuple(range(rows.ndim - 1))
-    scale = rows.std(axes)
-    return _Own(mean=rows.mean(axes), scale=np.where(scale > 0, scale, 1), normal=low + normal_rows)
+    numbers = np.arange(low, min(high, low + normal_rows))
+    if recordings.usable is not None:
+        numbers = numbers[recordings.usable[numbers]]
+    if not len(numbers):
+        raise DataError(
+            f"--normal_rows must hold rows without a missing value. Received: none among the first "
+            f"{normal_rows} of {recordings.names[number]!r}."
+        )
+    mean, scale = fit_rows(recordings.rows, numbers)
+    return _Own(mean=mean, scale=scale, normal=low + normal_rows)
 
 
 def _slices(some: Array, answering: Answering) -> Iterator[Array]:
@@ -238,9 +299,8 @@ def _judge(
             )
         limit = float(np.quantile(normal, facts["quantile"])) * facts["margin"]
     if facts["rule"] == "covering":
-        steps = answering.model.output_shape[1]
-        errors = least_covering(errors, ends, owners, steps)
-    return pd.DataFrame({"error": errors, "threshold": limit, "anomalous": errors > limit})
+        errors = least_covering(errors, ends, owners, facts["output_shape"][0])
+    return judge(errors, limit)
 
 
 def _locate(recordings: Recordings, ends: Array, owners: Array) -> pd.DataFrame:
@@ -262,7 +322,9 @@ def _write(place: Path, parts: list[Any], located: pd.DataFrame) -> None:
                 new, frames=np.concatenate(parts), recording=words, row=located["row"].to_numpy()
             )
         else:
-            table = pd.concat([located, pd.concat(parts, ignore_index=True)], axis=1)
+            answers = pd.concat(parts, ignore_index=True)
+            taken = {name: f"{name} (predicted)" for name in located}
+            table = pd.concat([located, answers.rename(columns=taken)], axis=1)
             if place.suffix == ".csv":
                 table.to_csv(new, index=False)
             else:

@@ -6,6 +6,7 @@ from typing import Any
 
 from search.config import StudyConfig
 from search.data.sequences import SequenceCard
+from search.results.answering import FORMAT
 from search.results.formats import Built
 
 ELSEWHERE = {"path", "sheet"}
@@ -27,8 +28,11 @@ def write_preprocessing(config: StudyConfig, card: SequenceCard, built: Built, t
         JSON.
     """
     task = config.task.model_dump(mode="json")
-    judging = {name: task[name] for name in JUDGING} if config.task.kind == "anomaly" else {}
+    judging = {}
+    if config.task.kind == "anomaly":
+        judging = {name: task[name] for name in JUDGING} | {"recordings": card.recordings}
     facts: Mapping[str, Any] = {
+        "format": FORMAT,
         "study": config.name,
         "trial": trial,
         "space": config.space,
@@ -36,6 +40,7 @@ def write_preprocessing(config: StudyConfig, card: SequenceCard, built: Built, t
         "sequence_length": built.inputs[0],
         "rows_between_steps": built.stride,
         "row_shape": built.inputs[1:],
+        "output_shape": built.outputs,
         "horizon": card.horizon,
         "channels": card.channels,
         "classes": card.classes,

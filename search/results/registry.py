@@ -1,5 +1,6 @@
 """MLflow's model registry: a checked model becomes a version of the study's registered model."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -24,7 +25,9 @@ from search.driver.tracking.store import (
     translate_errors,
 )
 from search.errors import StudyError
+from search.results import answering
 from search.results.browsing import find_study
+from search.results.formats import LOADER
 from search.results.winner import Winner
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -37,7 +40,12 @@ FINGERPRINT = "lookback.data_fingerprint"
 STUDY_RUN = "lookback.study_run"
 METRIC = "lookback.metric"
 VALUE = "lookback.validation"
+READER = "lookback.answering_sha256"
 DIGEST = "lookback.weights_sha256"
+
+
+READER_DIGEST = hashlib.sha256(Path(answering.__file__).read_bytes()).hexdigest()
+"""Of the code that a registered model brings: another code is another version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +108,8 @@ class Registry:
             The folder that holds them.
 
         Raises:
-            StudyError: If the store has the version and not its files.
+            StudyError: If the store has the version and not its files, or other code, which is
+                not run.
         """
         try:
             place = self.client.get_model_version_download_uri(self.name, version.version)
@@ -113,6 +122,13 @@ class Registry:
                 f"Received: version {version.version} of {self.name!r}. Delete that version in "
                 f"MLflow and export again."
             ) from None
+        code = Path(copy) / "code" / f"{LOADER}.py"
+        if not code.is_file() or hashlib.sha256(code.read_bytes()).hexdigest() != READER_DIGEST:
+            raise StudyError(
+                f"The registered model must have the code that it was registered with. Received: "
+                f"another {code.name} in version {version.version} of {self.name!r}. Delete that "
+                f"version in MLflow and export again."
+            )
         return Path(copy)
 
     def register(self, package: Path, winner: Winner) -> ModelVersion:
@@ -250,7 +266,7 @@ def open_registry(winner: Winner, folder: Path, uri: str | None) -> Registry:
             f"tracking.uri must be the store that the study was tracked in. Received: no run of "
             f"trial {winner.row.number} of {name!r}."
         )
-    tags = {STUDY: name, TRIAL: trial, DIGEST: winner.digest}
+    tags = {STUDY: name, TRIAL: trial, DIGEST: winner.digest, READER: READER_DIGEST}
     facts = {
         STUDY_RUN: study.run_id,
         FINGERPRINT: winner.card.fingerprint,

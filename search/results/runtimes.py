@@ -1,16 +1,45 @@
 """How each format of an export is loaded, and made to predict."""
 
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from search.data.sequences import Array
-from search.results.answering import load_keras, read_numbers
+from search.results.answering import read_numbers
 from search.results.formats import KERAS, LITERT, ONNX, REGISTERED, SAVED_MODEL
 
 Predictor: TypeAlias = Callable[[Array], Array]
 """From windows of shape (batch, steps, channels) to predictions of shape (batch, ...)."""
+
+
+def load_keras(place: str, space: str) -> tuple[Any, str]:
+    """Load a .keras file.
+
+    Args:
+        place: The file.
+        space: The study's search space, whose module may hold layers that the model needs.
+
+    Returns:
+        The model, and the module that had to be imported for it, or an empty string.
+
+    Raises:
+        TypeError: If Keras does not know a layer.
+        ValueError: If the file is no model that is safe to load.
+    """
+    import keras  # noqa: PLC0415  # the other runtimes do without
+
+    from search.worker.spaces import load_space  # noqa: PLC0415  # loads Keras
+
+    try:
+        return keras.saving.load_model(place, compile=False, safe_mode=True), ""
+    except (TypeError, ValueError):
+        if ":" not in space:
+            raise
+    # What a person registered with Keras is known once the module is imported.
+    load_space(space)
+    module = space.partition(":")[0]
+    return keras.saving.load_model(place, compile=False, safe_mode=True), module
 
 
 def load_saved_model(place: str) -> Predictor:

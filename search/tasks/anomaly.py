@@ -24,7 +24,6 @@ from search.tasks.predictions import (
     Predictor,
     bounded_slices,
     check_finite,
-    choose_shown,
     make_baseline,
 )
 
@@ -35,7 +34,7 @@ LEAST_OWN = 20
 SMALLEST = 1e-12
 """The least threshold, so that scores can be divided by it."""
 MOST_SHOWN = 1000
-"""Targets whose scores are shown."""
+"""Targets whose scores are shown; of more, the highest score of each stretch."""
 KEPT_VARIANCE = 0.95
 """The share of the training variance that the PCA baseline explains."""
 PCA_WINDOWS, PCA_VALUES = 1000, 1024
@@ -275,10 +274,11 @@ def _show_scores(found: Detection, ends: Array, recordings: Array) -> Table:
     flagged = np.bincount(places, weights=found.flags)
     own = np.flatnonzero(places == np.argmax(flagged))
     own = own[np.argsort(ends[own])]
-    own = own[choose_shown(len(own), MOST_SHOWN)]
+    stretches = np.array_split(own, min(MOST_SHOWN, len(own)))
+    highest = [stretch[np.argmax(found.scores[stretch])] for stretch in stretches]
     recording = int(numbers[np.argmax(flagged)])
     lines = [
-        (recording, int(ends[at]), float(found.scores[at]), int(found.flags[at])) for at in own
+        (recording, int(ends[at]), float(found.scores[at]), int(found.flags[at])) for at in highest
     ]
     return ("recording", "row", "score", "anomalous"), lines
 

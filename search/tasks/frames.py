@@ -24,8 +24,8 @@ MOST_VALUES = 2**22
 """Numbers that are gathered at once, to bound memory: 16 MiB in float32."""
 LARGEST_WINDOW, SMALLEST_WINDOW = 7, 3
 """Sides of the windows that structural similarity is computed in, in pixels."""
-SHOWN, MOST_LINES = 3, 32
-"""Targets whose frames are shown, and lines and pixels of a line at most."""
+SHOWN, MOST_STEPS, MOST_LINES = 3, 10, 32
+"""Targets whose frames are shown, steps ahead, and lines and pixels of a line, at most."""
 LARGEST_PSNR = 100.0
 """The ratio, in dB, that identical frames are given in place of infinity."""
 
@@ -135,6 +135,7 @@ def _show_frames(data: SequenceData, side: Side, predictions: Array) -> Table:
     chosen = choose_shown(len(data.ends[side]), SHOWN)
     truth = answers.gather(data.ends[side][chosen])
     guess = np.clip(np.asarray(predictions)[chosen].reshape(truth.shape), 0, 1)
+    truth, guess = truth[:, :MOST_STEPS], guess[:, :MOST_STEPS]
     thin = max(1, math.ceil(max(truth.shape[2:4]) / MOST_LINES))
     lines: list[tuple[str | int | float, ...]] = []
     for what, frames in (("truth", truth), ("prediction", guess)):

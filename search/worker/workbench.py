@@ -112,9 +112,10 @@ class Workbench:
             "classes": len(card.classes),
             "target_channels": card.target_channels,
             "season": self.config.task.season,
-            "channels": card.channels,
-            "mean": card.mean,
-            "scale": card.scale,
+            "channel_names": card.channels,
+            # recordings that are scaled apart have no scale in common
+            "channel_means": () if card.scaled_apart else card.mean,
+            "channel_scales": () if card.scaled_apart else card.scale,
             "targets": self.count_targets(sides),
             "epochs": epochs or self.config.training.max_epochs,
         }

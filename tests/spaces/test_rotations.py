@@ -50,7 +50,7 @@ def test_each_window_is_turned_as_a_whole_and_only_in_training() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_a_turning_space_builds_the_model_that_the_others_are(build) -> None:
-    known = {"channels": CHANNELS, "mean": MEAN.tolist(), "scale": SCALE.tolist()}
+    known = {"channel_names": CHANNELS, "channel_means": MEAN, "channel_scales": SCALE}
     plain, _, _ = build(Sensor((12, 7), (3,), **known), {})
     turning, _, _ = build(Sensor((12, 7), (3,), rotate=SENSORS, **known), {})
     assert "rotation" in [layer.name for layer in turning.layers]
@@ -65,14 +65,27 @@ def test_a_turning_space_builds_the_model_that_the_others_are(build) -> None:
         ({"rotate": [["ax", "ay", "zz"]]}, r"rotate must name channels.*Received: 'zz'"),
         ({"rotate": [["ax", "ay"]]}, "three channels for each sensor"),
         ({"rotate": [["ax", "ay", "az"], ["ax", "gy", "gz"]]}, "every channel once"),
-        ({"rotate": SENSORS, "rotate_degrees": 0}, r"above 0, to 180\. Received: 0"),
+        ({"rotate": SENSORS, "rotate_degrees": 0}, r"above 0, to 57\. Received: 0"),
+        ({"rotate": SENSORS, "rotate_degrees": 60.0}, r"to 57\. Received: 60"),
     ],
 )
 def test_channels_that_cannot_turn_are_refused(settings, message) -> None:
     with pytest.raises(ValueError, match=message):
-        Sensor((12, 7), (3,), channels=CHANNELS, mean=MEAN, scale=SCALE, **settings)
+        Sensor(
+            (12, 7),
+            (3,),
+            channel_names=CHANNELS,
+            channel_means=MEAN,
+            channel_scales=SCALE,
+            **settings,
+        )
+
+
+def test_recordings_that_are_scaled_apart_do_not_turn() -> None:
+    with pytest.raises(ValueError, match=r"must come with data\.scaling='all'"):
+        Sensor((12, 7), (3,), channel_names=CHANNELS, rotate=SENSORS)
 
 
 def test_what_predicts_the_channels_themselves_does_not_turn_them() -> None:
     with pytest.raises(ValueError, match="rotate must be left out for task='anomaly'"):
-        Sensor((12, 7), (12, 7), "anomaly", channels=CHANNELS, rotate=SENSORS)
+        Sensor((12, 7), (12, 7), "anomaly", channel_names=CHANNELS, rotate=SENSORS)

@@ -46,10 +46,32 @@ def test_raw_windows_are_read_whatever_the_study_read(tmp_path: Path, source: st
 
 def test_a_stream_is_answered_for_at_every_row_with_enough_before_it(tmp_path: Path) -> None:
     np.savez(tmp_path / "new.npz", X=np.ones((2, 4, 3)))
-    found = load(tmp_path / "new.npz", {**ARRAYS, "y": None}, "abc", kind="anomaly")
+    data = {**ARRAYS, "y": "flags", "lengths": None}
+    found = load(tmp_path / "new.npz", data, "abc", kind="anomaly")
     ends, owners = list_ends(found, reach=3)
     assert ends.tolist() == [2, 3, 6, 7]
     assert owners.tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("named", ["X", "raw"])
+def test_frames_to_predict_need_no_frames_that_follow(tmp_path: Path, named: str) -> None:
+    np.savez(tmp_path / "new.npz", **{named: np.zeros((2, 3, 4, 5, 1), np.uint8)})
+    data = {**ARRAYS, "lengths": None}
+    shape = {"kind": "frames", "row_shape": (4, 5, 1)}
+    found = load(tmp_path / "new.npz", data, ["grey"], **shape)
+    assert list_ends(found, reach=2)[0].tolist() == [2, 5]
+
+
+def test_settings_of_another_version_are_refused(tmp_path: Path) -> None:
+    path = write_folder(tmp_path, new="a\n1\n")
+    with pytest.raises(ConfigError, match=r"must be of this version.*gone\. Export again"):
+        load(path, {"source": "table", "gone": 1}, "a")
+
+
+def test_clips_that_were_padded_need_their_lengths(tmp_path: Path) -> None:
+    np.savez(tmp_path / "new.npz", X=np.ones((2, 4, 3)))
+    with pytest.raises(ConfigError, match=r"data\.lengths must name an array.*'n'"):
+        load(tmp_path / "new.npz", ARRAYS, "abc")
 
 
 TABLE = {"source": "table", "time": ["t"], "targets": ["label"], "unit": "u", "group": "who"}
@@ -96,7 +118,7 @@ def test_rows_that_the_model_does_not_read_are_refused(
 ) -> None:
     np.savez(tmp_path / "new.npz", **arrays)
     with pytest.raises(DataError, match=message):
-        load(tmp_path / "new.npz", ARRAYS, "abc")
+        load(tmp_path / "new.npz", {**ARRAYS, "lengths": None}, "abc")
 
 
 def test_an_array_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -10,10 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from exports import repeat_last_row, write_export
 
-from search.results.answering import Answering, AnsweringError, load_answering, read_numbers
+from search.results.answering import (
+    FORMAT,
+    Answering,
+    AnsweringError,
+    load_answering,
+    read_numbers,
+)
 
 FACTS: dict[str, Any] = {
+    "format": FORMAT,
     "task": "classification",
     "space": "sensor",
     "sequence_length": 3,
@@ -37,6 +45,7 @@ ANOMALY = {
     "mean": [0.0, 0.0],
     "scale": [1.0, 1.0],
     "scaled_apart": {"one": [[0.0, 0.0], [1.0, 1.0]], "two": [[2.0, 2.0], [0.5, 0.5]]},
+    "recordings": ["one", "two", "without a target"],
 }
 Windows = np.ndarray[Any, Any]
 
@@ -98,13 +107,31 @@ def test_values_are_told_in_their_own_units_by_steps_ahead() -> None:
     assert answer.to_dict("records") == [{"v": 7.0, "w": 2.0}]
 
 
+def test_a_recording_may_have_a_threshold_of_its_own_and_the_scale_of_all() -> None:
+    facts = {**ANOMALY, "scaled_apart": {}, "recordings": ["a", "two"]}
+    answering = make_answering(lambda scaled: np.zeros_like(scaled[:, -1:]), **facts)
+    for recording, limit in (("", 0.5), ("a", 0.5), ("two", 4.0)):
+        answer = answering.predict(np.ones((1, 5, 2)), {"recording": recording})
+        assert isinstance(answer, pd.DataFrame)
+        assert answer.iloc[0].tolist() == [1.0, limit, limit < 1.0]
+
+
+def test_an_error_that_is_no_number_is_an_alarm() -> None:
+    answering = make_answering(lambda scaled: scaled[:, -1:] * np.nan, **ANOMALY)
+    answer = answering.predict(np.ones((1, 5, 2)))
+    assert isinstance(answer, pd.DataFrame)
+    assert answer["anomalous"].tolist() == [True]
+
+
 def test_frames_come_back_in_the_datas_own_units() -> None:
     facts = {"row_shape": [1, 1, 1], "channels": ["grey"], "mean": [0.0], "scale": [255.0]}
-    answering = make_answering(lambda _: np.full((1, 2, 1, 1, 1), 1.5), task="frames", **facts)
-    answer = answering.predict(np.zeros((1, 5, 1, 1, 1)))
-    assert isinstance(answer, np.ndarray)
-    assert answer.shape == (1, 2, 1, 1, 1)
-    assert answer.max() == 255.0
+    for shape in ((1, 2, 1, 1, 1), (1, 2)):  # a model may put out flat frames
+        outputs = np.full(shape, 1.5)
+        answering = make_answering(lambda _, outputs=outputs: outputs, task="frames", **facts)
+        answer = answering.predict(np.zeros((1, 5, 1, 1, 1)))
+        assert isinstance(answer, np.ndarray)
+        assert answer.shape == (1, 2, 1, 1, 1)
+        assert answer.max() == 255.0
 
 
 @pytest.mark.parametrize(
@@ -153,3 +180,9 @@ def test_a_file_that_was_changed_is_refused_before_it_is_opened(tmp_path: Path) 
     (tmp_path / "model.keras").write_bytes(b"another")
     with pytest.raises(AnsweringError, match=r"model\.keras must be the file that was exported"):
         load_answering(tmp_path)
+
+
+def test_an_export_of_another_format_is_refused(tmp_path: Path) -> None:
+    write_export(tmp_path / "export", repeat_last_row(), format=0)
+    with pytest.raises(AnsweringError, match=r"of the format 1.*format=0.*Export again"):
+        load_answering(tmp_path / "export")

@@ -141,7 +141,7 @@ def test_the_lines_of_the_card_predict_without_this_project(export: Export, fold
     registry = registry.replace("set_tracking_uri(...)", f"set_tracking_uri({uri!r})")
     compare = """
 expected = np.load("example.npz")["predictions"]
-answer = model.predict(windows.astype("float32"))
+answer = model.predict(np.load("example.npz")["raw"])
 for found in (
     outputs,
     served.serve(tf.constant(scaled, "float32")).numpy(),

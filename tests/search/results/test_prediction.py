@@ -1,5 +1,8 @@
 """New data are answered for by models whose answers are known."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +27,22 @@ ANOMALY = {
     "horizon": 0,
     "variables": [],
     "row_shape": [1],
+    "output_shape": [3, 1],
+    "recordings": ["old.csv"],
     "channels": ["a"],
     "mean": [0.0],
     "scale": [1.0],
 }
+
+
+OWN_LAYER = """
+import keras
+
+@keras.saving.register_keras_serializable("mine")
+class Twice(keras.layers.Layer):
+    def call(self, inputs):
+        return 2 * inputs
+"""
 
 
 def write_table(folder: Path, **columns: Any) -> Path:
@@ -115,6 +130,79 @@ def test_a_row_is_anomalous_where_all_windows_are_that_show_it(tmp_path: Path) -
     assert found["row"][found["anomalous"]].tolist() == [4]
 
 
+def test_a_recording_that_the_study_knew_has_the_threshold_that_it_had(tmp_path: Path) -> None:
+    export = write_export(
+        tmp_path / "export",
+        expect_nothing(channels=1),
+        **ANOMALY,
+        threshold_recording_0=9.0,
+    )
+    for name, limit in (("new.csv", 0.5), ("old.csv", 9.0)):
+        table = write_table(tmp_path, a=NEW).rename(tmp_path / name)
+        predict_data(export, table, tmp_path / "out.csv")
+        assert pd.read_csv(tmp_path / "out.csv")["threshold"].unique().tolist() == [limit]
+
+
+def test_rows_with_missing_values_scale_nothing(tmp_path: Path) -> None:
+    data = {"source": "table", "missing": "drop"}
+    facts = ANOMALY | {"scaled_apart": {"old.csv": [[7.0], [3.0]]}, "data": data}
+    facts["threshold_by"] = "all"
+    export = write_export(tmp_path / "export", expect_nothing(channels=1), **facts)
+    table = write_table(tmp_path, a=[101.0, 99.0, None, 101.0, 99.0, 103.0], b=[1] * 6)
+    predict_data(export, table, tmp_path / "out.csv", normal_rows=5)
+    found = pd.read_csv(tmp_path / "out.csv")
+    assert found["row"].tolist() == [5]
+    # mean 100 and spread 1
+    assert found["error"].tolist() == pytest.approx([5 / 3])
+    write_table(tmp_path, a=[None, None, 1.0, 2.0, 3.0], b=[1] * 5)
+    with pytest.raises(DataError, match=r"none among the first 2 of 'new\.csv'"):
+        predict_data(export, table, tmp_path / "out.csv", normal_rows=2)
+
+
+def test_raw_windows_of_a_study_that_scaled_apart_are_scaled_already(tmp_path: Path) -> None:
+    facts = ANOMALY | {"scaled_apart": {"old.csv": [[7.0], [3.0]]}}
+    export = write_export(tmp_path / "export", expect_nothing(channels=1), **facts)
+    np.savez(tmp_path / "raw.npz", raw=np.full((2, 3, 1), 4.0))
+    predict_data(export, tmp_path / "raw.npz", tmp_path / "out.csv")
+    assert pd.read_csv(tmp_path / "out.csv")["error"].tolist() == [4.0, 4.0]
+    with pytest.raises(DataError, match="must be left out for raw windows"):
+        predict_data(export, tmp_path / "raw.npz", tmp_path / "out.csv", normal_rows=3)
+
+
+def test_a_variable_may_be_called_as_a_column_of_ours(tmp_path: Path) -> None:
+    facts = {"task": "regression", "horizon": 0, "variables": ["row", "b"]}
+    inputs = keras.Input((3, 2))
+    model = keras.Model(inputs, keras.layers.GlobalMaxPooling1D()(inputs))
+    export = write_export(tmp_path / "export", model, **facts)
+    predict_data(export, write_table(tmp_path, a=[1.0] * 3, b=[2.0] * 3), tmp_path / "out.parquet")
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    assert found.columns.tolist() == ["recording", "row", "row (predicted)", "b"]
+
+
+def test_layers_of_a_persons_own_come_from_the_module_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "layers_of_mine.py").write_text(OWN_LAYER)
+    monkeypatch.chdir(tmp_path)
+    code = "from layers_of_mine import Twice; from exports import *; import keras\n"
+    code += (
+        "inputs = keras.Input((3, 2)); outputs = keras.layers.Cropping1D((2, 0))(Twice()(inputs))\n"
+    )
+    code += (
+        "write_export(Path('export'), keras.Model(inputs, outputs), space='layers_of_mine:build')"
+    )
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path[1:]])
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path})
+    table = write_table(tmp_path, a=[1.0] * 3, b=[10.0] * 3)
+    with pytest.raises(StudyError, match="Import layers_of_mine first"):
+        predict_data(tmp_path / "export", table, tmp_path / "out.csv")
+    with pytest.raises(StudyError, match="--module must be a module that can be imported"):
+        predict_data(tmp_path / "export", table, tmp_path / "out.csv", module="not_there")
+    predict_data(tmp_path / "export", table, tmp_path / "out.csv", module="layers_of_mine")
+    # at the mean, which stays there
+    assert pd.read_csv(tmp_path / "out.csv")["b +1"].tolist() == [10.0]
+
+
 def test_a_new_recording_is_scaled_by_its_own_normal_rows(tmp_path: Path) -> None:
     facts = {"scaled_apart": {"old.csv": [[7.0], [3.0]]}, "data": {"source": "table"}}
     with pytest.raises(DataError, match=r"--normal_rows must be given .*Received: 'new\.csv'"):
@@ -135,8 +223,9 @@ def test_a_new_recording_is_scaled_by_its_own_normal_rows(tmp_path: Path) -> Non
     ("out", "rows", "message"),
     [
         ("out.txt", None, r"--out must end in \.csv or \.parquet"),
-        ("none/out.csv", None, "--out must lie in a folder that exists"),
+        ("none/out.csv", None, r"--out must be a file that can be written: No such file"),
         ("out.csv", 5, "--normal_rows must be left out unless"),
+        (".", None, "--out must end in"),
     ],
 )
 def test_what_cannot_be_written_or_judged_is_said_first(
