@@ -51,6 +51,8 @@ def _join(
     outputs = []
     for member, candidate in zip(members, candidates, strict=True):
         candidate.model.name = f"trial_{member.number}"  # Keras wants every layer's name once
+        # Else each optimizer is saved with the mean, and Keras warns of it wherever that is loaded.
+        candidate.model.optimizer, candidate.model.compiled = None, False
         outputs.append(candidate.model(_choose(given, candidate.inputs, steps)))
     shapes = sorted({tuple(output.shape[1:]) for output in outputs})
     if shapes[1:]:

@@ -1,6 +1,7 @@
 """Exports of small real studies: what is written, what is refused, what MLflow holds."""
 
 import hashlib
+import http
 import importlib.util
 import json
 import re
@@ -13,7 +14,9 @@ from pathlib import Path
 import keras_tuner
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
+from asking import ask, served
 from mlflow.entities import Run
 from mlflow.models import Model
 from studies import run_small_study
@@ -41,6 +44,7 @@ from search.worker.spaces import load_space
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 HERE = Path(__file__).parent
+PREDICT = HERE.parents[2] / "scripts" / "predict.py"
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +262,35 @@ def test_a_second_export_replaces_the_folder_and_makes_no_second_version(
     assert str(version.version) == export.version
     assert replace(again, milliseconds={}) == replace(export, milliseconds={})
     assert [path.name for path in again.folder.parent.iterdir() if path.is_dir()] == ["small"]
+
+
+def test_a_served_model_answers_raw_windows_as_the_script_does(
+    export: Export, folder: Path, tmp_path: Path, free_port: int
+) -> None:
+    out = tmp_path / "out.csv"
+    windows = np.load(export.folder / "example.npz")["raw"]
+
+    done = subprocess.run(
+        [sys.executable, PREDICT, export.folder, export.folder / "example.npz", "--out", out],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == f"Answers for 2 windows of 2 recordings: {out}"
+    table = pd.read_csv(out)
+
+    version = open_client(store_uri(None, folder)).get_model_version("small", export.version)
+    with served(version.source, free_port, tmp_path / "log"):
+        status, text = ask(free_port, windows.tolist())
+        assert status == http.HTTPStatus.OK, text
+        answers = pd.DataFrame(json.loads(text)["predictions"])
+        assert answers["class"].tolist() == table["class"].tolist()
+        numbers = answers.columns.drop("class")
+        np.testing.assert_allclose(answers[numbers], table[numbers], rtol=1e-5, atol=1e-7)
+        status, text = ask(free_port, windows[:, 1:].tolist())
+        assert status == http.HTTPStatus.BAD_REQUEST
+        assert "16" in text
 
 
 def test_another_study_of_the_name_has_to_be_better_on_the_same_data(
