@@ -28,6 +28,7 @@ class Layout:
         origins: The recording, as read, that each final one comes from, of shape (recordings,).
         stamps: The time of each final row, of shape (final rows,), or ``None``.
         note: What was done about gaps, '' for nothing.
+        step: The time from one row to the next, in nanoseconds, or ``None``.
     """
 
     to: Array
@@ -36,6 +37,7 @@ class Layout:
     origins: Array
     stamps: Array | None
     note: str = ""
+    step: int | None = None
 
     @property
     def rows(self) -> int:
@@ -84,6 +86,7 @@ def lay_out(stamps: Array | None, places: Places, config: TableData) -> Layout:
     if stamps is None:
         return layout
     gaps = _find_gaps(stamps, places.starts, config.step)
+    layout = replace(layout, step=gaps.step)
     if not len(gaps.rows):
         return layout
     match config.gaps:

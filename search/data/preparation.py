@@ -175,6 +175,7 @@ def _write_card(
         truth_scale=truth_scale,
         scaled_apart=apart,
         recordings=() if recordings.clips else recordings.names,
+        step=recordings.step,
     )
 
 

@@ -40,6 +40,7 @@ class Recordings:
         sides: The official side of each row as its place in ``SIDES``, -1 where there is
             none, of shape (rows,), int8; ``None`` where the source has no official split.
         stamps: The time of each row, of shape (rows,), datetime64[ns], or ``None``.
+        step: The time from one row to the next, in nanoseconds, or ``None``.
         usable: Whether each row may be shown to a model, of shape (rows,); ``None`` for all.
         drops_short: Whether recordings without room for a target are left out, not refused.
         scaled_apart: Whether each recording is scaled by its own training rows.
@@ -59,6 +60,7 @@ class Recordings:
     groups: Array | None = None
     sides: Array | None = None
     stamps: Array | None = None
+    step: int | None = None
     usable: Array | None = None
     drops_short: bool = False
     scaled_apart: bool = False

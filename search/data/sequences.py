@@ -82,6 +82,7 @@ class SequenceCard:
         scaled_apart: For each recording that was scaled by its own training rows, its name,
             means and scales; empty where all share ``mean`` and ``scale``.
         recordings: The recordings' names, in the order of their numbers; empty for clips.
+        step: The time from one row to the next, in nanoseconds, or ``None``.
     """
 
     description: str
@@ -99,6 +100,7 @@ class SequenceCard:
     truth_scale: tuple[float, ...]
     scaled_apart: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
     recordings: tuple[str, ...] = ()
+    step: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

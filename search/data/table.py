@@ -80,6 +80,7 @@ def _join(
         groups=_number_groups(parts, layout),
         sides=_join_sides(parts, layout, config),
         stamps=layout.stamps,
+        step=layout.step,
         usable=usable,
         drops_short=config.short == "drop" or len(layout.names) > len(places.names),
         scaled_apart=config.scaling == "recording",

@@ -80,7 +80,7 @@ def _load_arrays(source: Source, path: Path) -> Recordings:
     """Read clips under the name of the study's own, or raw windows."""
     study = _read_settings(ArraysData, source, {"path": path})
     with open_arrays(path) as arrays:
-        given = study.x if study.x in arrays.names else RAW
+        given = RAW if study.x not in arrays.names and RAW in arrays.names else study.x
         lengths = study.lengths if given == study.x else None
         names = source.channels
         if given == study.x and study.channels in arrays.names:

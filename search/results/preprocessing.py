@@ -31,6 +31,9 @@ def write_preprocessing(config: StudyConfig, card: SequenceCard, built: Built, t
     judging = {}
     if config.task.kind == "anomaly":
         judging = {name: task[name] for name in JUDGING} | {"recordings": card.recordings}
+    data = config.data.model_dump(mode="json", exclude=ELSEWHERE)
+    if card.step is not None:  # else the most frequent step of new data would pass for the model's
+        data["step"] = f"{card.step}ns"
     facts: Mapping[str, Any] = {
         "format": FORMAT,
         "study": config.name,
@@ -53,7 +56,7 @@ def write_preprocessing(config: StudyConfig, card: SequenceCard, built: Built, t
         **judging,
         **built.reading,
         "dtype": "float32",
-        "data": config.data.model_dump(mode="json", exclude=ELSEWHERE),
+        "data": data,
         "data_fingerprint": card.fingerprint,
         "versions": built.versions,
     }

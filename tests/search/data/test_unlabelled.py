@@ -96,6 +96,15 @@ def test_a_row_with_a_missing_value_is_in_no_window(tmp_path: Path) -> None:
     assert ends.tolist() == [1, 4, 5]
 
 
+def test_rows_of_another_step_are_refused(tmp_path: Path) -> None:
+    lines = ("t,a", "2020-01-01 00:00,1", "2020-01-01 00:10,2", "2020-01-01 00:20,3")
+    path = write_folder(tmp_path, new="\n".join(lines))
+    data = {"source": "table", "time": ["t"]}
+    assert load(path, {**data, "step": "600000000000ns"}, "a").step == 600 * 10**9
+    with pytest.raises(DataError, match=r"by a step of 0 days 01:00.* largest of 0 days 00:10"):
+        load(path, {**data, "step": "3600000000000ns"}, "a")
+
+
 def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     path = write_folder(tmp_path, new="a,bb\n1,2\n")
     with pytest.raises(ConfigError, match=r"Received: 'b', which .*Did you mean 'bb'"):
