@@ -14,12 +14,11 @@ import numpy as np
 import pandas as pd
 
 from search.data.recordings import Recordings, Report
-from search.data.scaling import fit_rows
 from search.data.sequences import Array
 from search.data.unlabelled import Source, list_ends, load_unlabelled
-from search.errors import DataError, StudyError
-from search.results.answering import Answering, AnsweringError, judge, load_answering
-from search.tasks.detections import least_covering
+from search.errors import StudyError
+from search.results.answering import Answering, AnsweringError, load_answering
+from search.results.judging import Own, check_normal_rows, group_answers, judge_errors
 
 MOST_VALUES = 2**22
 """Numbers of windows that are gathered at once, to bound memory: 16 MiB in float32."""
@@ -45,23 +44,6 @@ class Predicted:
     answers: int
     recordings: int
     passed_over: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Own:
-    """How one recording is scaled and judged: as all, or by rows of its own.
-
-    Attributes:
-        name: A recording that the study knew, or an empty string.
-        mean: Means of its own, of shape (channels,), or ``None``.
-        scale: Scales likewise.
-        normal: Before which row everything is known to be normal; 0 where nothing is.
-    """
-
-    name: str = ""
-    mean: Array | None = None
-    scale: Array | None = None
-    normal: int = 0
 
 
 def predict_data(
@@ -104,7 +86,7 @@ def predict_data(
         raise StudyError(str(exc)) from None
     facts = answering.facts
     _check_place(place, facts["task"])
-    _check_normal(normal_rows, facts)
+    check_normal_rows(normal_rows, facts)
     source = Source(
         data=facts["data"],
         kind=facts["task"],
@@ -115,14 +97,14 @@ def predict_data(
         recordings = load_unlabelled(source, data, Path(cache), report)
     ends, owners = list_ends(recordings, answering.reach)
     parts = []
-    for own, some in _group(recordings, owners, normal_rows, answering):
+    for own, some in group_answers(recordings, owners, normal_rows, answering):
         found = []
         for part in _slices(some, answering):
             found.append(_answer(answering, recordings.rows, ends[part], own))
             report("Predicting", int(part[-1]) + 1, len(ends))
         joined: Any = _join(found)
         if facts["task"] == "anomaly":
-            joined = _judge(answering, joined, (ends[some], owners[some]), own)
+            joined = judge_errors(answering, joined, (ends[some], owners[some]), own)
         parts.append(joined)
     try:
         _write(place, parts, _locate(recordings, ends, owners))
@@ -187,73 +169,6 @@ def _import(module: str) -> None:
         ) from exc
 
 
-def _check_normal(normal_rows: int | None, facts: Any) -> None:
-    if normal_rows is not None and facts["task"] != "anomaly":
-        raise StudyError(
-            f"--normal_rows must be left out unless the model finds anomalies. Received: "
-            f"{normal_rows} for task.kind={facts['task']!r}."
-        )
-    judged = facts.get("threshold_by") == "recording"
-    if normal_rows is not None and not judged and not facts["scaled_apart"]:
-        raise StudyError(
-            f"--normal_rows must be left out: the study scaled and judged all recordings alike. "
-            f"Received: {normal_rows}."
-        )
-    if normal_rows is not None and normal_rows < 2:  # noqa: PLR2004  # one row has no spread
-        raise StudyError(f"--normal_rows must be 2 or more. Received: {normal_rows}.")
-
-
-def _group(
-    recordings: Recordings, owners: Array, normal_rows: int | None, answering: Answering
-) -> Iterator[tuple[_Own, Array]]:
-    """Say how each recording's answers come about, and which they are; one group if all alike.
-
-    Raises:
-        DataError: If a recording has no scale.
-    """
-    facts = answering.facts
-    apart, judged = facts["scaled_apart"], facts.get("threshold_by") == "recording"
-    if recordings.clips and normal_rows is not None and apart:
-        raise DataError(
-            "--normal_rows must be left out for raw windows, which are scaled already where the "
-            "study scaled each recording apart. Name a table or recordings instead."
-        )
-    if recordings.clips or not (apart or judged):
-        yield _Own(), np.arange(len(owners))
-        return
-    for number in np.unique(owners):
-        some = np.flatnonzero(owners == number)
-        if normal_rows is not None:
-            yield _know(recordings, int(number), normal_rows, bool(apart)), some
-        elif recordings.names[number] in (apart or facts["recordings"]):
-            yield _Own(name=recordings.names[number]), some
-        elif not apart:
-            yield _Own(), some
-        else:
-            raise DataError(
-                f"--normal_rows must be given for recordings that the study did not know: it "
-                f"scaled each by normal rows of its own. Received: "
-                f"{recordings.names[number]!r}, and no --normal_rows."
-            )
-
-
-def _know(recordings: Recordings, number: int, normal_rows: int, apart: bool) -> _Own:
-    """Work out a recording's scale from its normal rows, where each has one of its own."""
-    low, high = recordings.starts[number : number + 2]
-    if not apart:
-        return _Own(normal=low + normal_rows)
-    numbers = np.arange(low, min(high, low + normal_rows))
-    if recordings.usable is not None:
-        numbers = numbers[recordings.usable[numbers]]
-    if not len(numbers):
-        raise DataError(
-            f"--normal_rows must hold rows without a missing value. Received: none among the first "
-            f"{normal_rows} of {recordings.names[number]!r}."
-        )
-    mean, scale = fit_rows(recordings.rows, numbers)
-    return _Own(mean=mean, scale=scale, normal=low + normal_rows)
-
-
 def _slices(some: Array, answering: Answering) -> Iterator[Array]:
     values = answering.reach * int(np.prod(answering.facts["row_shape"]))
     size = max(1, MOST_VALUES // values)
@@ -261,7 +176,7 @@ def _slices(some: Array, answering: Answering) -> Iterator[Array]:
         yield some[low : low + size]
 
 
-def _answer(answering: Answering, rows: Array, ends: Array, own: _Own) -> pd.DataFrame | Array:
+def _answer(answering: Answering, rows: Array, ends: Array, own: Own) -> pd.DataFrame | Array:
     """Answer for windows that end at some rows; of anomalies, measure their errors."""
     windows = answering.cut(rows[ends[:, None] + np.arange(1 - answering.reach, 1)])
     if own.mean is None:
@@ -282,25 +197,6 @@ def _join(parts: list[Any]) -> pd.DataFrame | Array:
         else np.concatenate(parts)
     )
     return joined
-
-
-def _judge(
-    answering: Answering, errors: Array, places: tuple[Array, Array], own: _Own
-) -> pd.DataFrame:
-    """Compare errors with a threshold, by the study's rule; places are ends and owners."""
-    ends, owners = places
-    facts, limit = answering.facts, answering.threshold(own.name)
-    normal = errors[ends < own.normal]
-    if own.normal and facts["threshold_by"] == "recording":
-        if not len(normal):
-            raise DataError(
-                f"--normal_rows must hold a window of {answering.reach} rows or more, so that a "
-                f"threshold can rest on it. Received: too few rows."
-            )
-        limit = float(np.quantile(normal, facts["quantile"])) * facts["margin"]
-    if facts["rule"] == "covering":
-        errors = least_covering(errors, ends, owners, facts["output_shape"][0])
-    return judge(errors, limit)
 
 
 def _locate(recordings: Recordings, ends: Array, owners: Array) -> pd.DataFrame:
