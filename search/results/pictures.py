@@ -135,7 +135,7 @@ def draw_scores(table: pd.DataFrame) -> Picture:
     recording = table["recording"].iloc[0]
     text = (
         f"Recording {recording}, the one with most anomalous test targets: above the dotted line "
-        f"the model raises an alarm."
+        f"the model raises an alarm. Rows are counted over all recordings."
     )
     return Picture(title="Anomaly score over time", text=text, figure=_finish(figure))
 
@@ -157,7 +157,10 @@ def draw_frames(table: pd.DataFrame) -> Picture:
         figure.add_heatmap(
             z=strip[::-1], colorscale="gray", zmin=0, zmax=1, showscale=False, row=row, col=1
         )
-    figure.update_xaxes(visible=False)
+    for row in range(1, len(strips) + 1):  # square pixels
+        axis = f"x{row}" if row > 1 else "x"
+        figure.update_yaxes(scaleanchor=axis, constrain="domain", row=row, col=1)
+    figure.update_xaxes(visible=False, constrain="domain")
     figure.update_yaxes(visible=False)
     text = "Frames from one step ahead, on the left, to the last: true ones, and below them as predicted."
     figure = _finish(figure, HEIGHT // 2 * len(strips))
