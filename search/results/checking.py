@@ -11,7 +11,8 @@ from search.results.formats import REGISTERED, Checked
 from search.results.runtimes import load_predictor
 
 # Loaded now, while the model is still being built.
-importlib.import_module("mlflow.pyfunc")
+for library in ("keras", "mlflow.pyfunc"):
+    importlib.import_module(library)
 
 
 def check_formats(*, samples: str, space: str, places: Mapping[str, str]) -> dict[str, Any]:
