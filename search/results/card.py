@@ -134,7 +134,7 @@ def write_card(
         "## Files",
         _table(("file", "bytes"), ((f"`{k}`", f"{size:,}") for k, size in sizes.items())),
         f"`{PREPROCESSING}` holds sequence length, channels, classes, mean and scale; `{EXAMPLE}` "
-        f"two validation windows, their predictions, and all the raw rows that they span. `sha256sum -c SHA256SUMS` checks the files.",
+        f"two validation windows, their predictions, and them as the registered model takes them (`raw`). `sha256sum -c SHA256SUMS` checks the files.",
         "## Agreement",
         f"Loaded in a fresh process, on the processor, the formats predicted validation windows in "
         f"batches of {', '.join(map(str, BATCHES))}. The difference is the greatest to the model "
