@@ -25,6 +25,8 @@ def measured(windows: np.ndarray, sensor: tuple[str, ...]) -> np.ndarray:
     return windows[..., places] * SCALE[places] + MEAN[places]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(60)
 def test_each_window_is_turned_as_a_whole_and_only_in_training() -> None:
     windows = np.random.default_rng(0).standard_normal((30, 5, 7)).astype("float32")
     assert np.array_equal(turn(windows, training=False), windows)

@@ -4,6 +4,8 @@ import pytest
 
 from spaces import statistics
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+
 
 def describe(clips: np.ndarray) -> np.ndarray:
     inputs = keras.Input(clips.shape[1:])

@@ -182,6 +182,8 @@ def test_a_file_that_was_changed_is_refused_before_it_is_opened(tmp_path: Path) 
         load_answering(tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(60)
 def test_an_export_of_another_format_is_refused(tmp_path: Path) -> None:
     write_export(tmp_path / "export", repeat_last_row(), format=0)
     with pytest.raises(AnsweringError, match=r"of the format 1.*format=0.*Export again"):

@@ -6,6 +6,11 @@ import pytest
 from search.results.figures import Picture
 from search.results.pictures import DRAWN, draw_tables
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(60),
+]  # the first figure loads plotly's templates
+
 
 def draw(name: str, heads: tuple[str, ...], *lines: tuple[str | float, ...]) -> Picture:
     (picture,) = draw_tables({"unknown": (("a",), [(1,)]), name: (heads, list(lines))})
