@@ -130,9 +130,9 @@ class Regression:
 def _show_predictions(card: SequenceCard, truth: Array, predictions: Array) -> Table:
     """Write the truth and the prediction of some targets, from scaled (targets, variables)."""
     mean, scale = (np.array(values) for values in (card.truth_mean, card.truth_scale))
+    right, guessed = (values * scale + mean for values in (truth, predictions))
     lines: list[tuple[str | int | float, ...]] = [
-        (int(target), name, *(float(values[target, at] * scale[at] + mean[at]) for values in both))
-        for both in [(truth, predictions)]
+        (int(target), name, float(right[target, at]), float(guessed[target, at]))
         for target in choose_shown(len(truth), TARGETS_SHOWN)
         for at, name in enumerate(card.variables[:VARIABLES_SHOWN])
     ]
