@@ -1,12 +1,12 @@
 """What several test modules need."""
 
 import shutil
-import socket
 from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from asking import find_free_port
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,10 +49,8 @@ def waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def free_port() -> int:
-    """A port that nobody listens on, away from those that the scripts try first."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on."""
+    return find_free_port()
 
 
 @pytest.fixture

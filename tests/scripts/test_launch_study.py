@@ -1,17 +1,21 @@
 """The launch script as a person runs it: in a pipe, on a terminal, interrupted, mistaken."""
 
 import contextlib
+import io
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pexpect
 import pytest
+from asking import find_free_port
 
 from search.driver.tracking.store import store_uri
 from search.results.audit import audit_study
@@ -115,27 +119,6 @@ def test_the_same_study_completes_on_jax(
     assert [text for trial in audit for text in trial.differences] == []
 
 
-def test_no_secret_of_address_or_environment_is_written_anywhere(
-    study: Path,
-    storage_folder: Path,
-    tmp_path: Path,
-    free_port: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-of-the-environment")
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "canary-of-mlflow")
-    uri = f"http://me:canary-of-the-address@{HOST}:{free_port}"
-    with serve_store(store_uri(None, storage_folder), free_port, storage_folder / "artifacts"):
-        words = command(study, storage_folder, "--budget.trials", "1", "--tracking.uri", uri)
-        done = launch(words)
-    assert done.returncode == 0, done.stderr
-    assert "registered as tiny@champion" in done.stdout
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {"mlflow.db", "optuna.db", "tiny.toml", "model.keras"} <= {path.name for path in files}
-    assert [path for path in files if b"canary" in path.read_bytes()] == []
-    assert "canary" not in done.stdout + done.stderr
-
-
 def test_ctrl_c_ends_at_the_next_epoch_and_the_same_command_goes_on(
     study: Path, storage_folder: Path
 ) -> None:
@@ -174,17 +157,59 @@ def test_ctrl_c_twice_ends_at_once(study: Path, storage_folder: Path) -> None:
     assert all_leave(storage_folder)
 
 
-def test_on_a_terminal_the_study_is_live(study: Path, storage_folder: Path) -> None:
-    words = command(study, storage_folder, "--workers.count", "1")
-    terminal = pexpect.spawn(words[0], words[1:], timeout=200, dimensions=(40, 140))
-    terminal.expect(r"naive baseline 0\.\d{4}")
-    terminal.expect(r"1 running")
-    terminal.expect(r"trial 2 \| complete")
-    terminal.expect(r"Training the best again.*[01]/[12].* so far")
-    terminal.expect("registered as tiny@champion")
-    terminal.expect(pexpect.EOF)
-    terminal.wait()
-    assert terminal.exitstatus == 0
+class Live(NamedTuple):
+    """A study that was launched on a terminal: its exit status, all it showed, all its files."""
+
+    status: int | None
+    shown: str
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def live(store_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Live:
+    """A study launched on a terminal, with secrets in its environment and its server's address."""
+    folder = tmp_path_factory.mktemp("live")
+    (folder / "tiny.toml").write_text(STUDY)
+    store = folder / "mlflow_runs"
+    store.mkdir()
+    shutil.copyfile(store_template, store / "mlflow.db")
+    secrets = {
+        "AWS_SECRET_ACCESS_KEY": "canary-of-the-environment",
+        "MLFLOW_TRACKING_PASSWORD": "canary-of-mlflow",
+    }
+    port = find_free_port()
+    uri = f"http://me:canary-of-the-address@{HOST}:{port}"
+    words = command(folder / "tiny.toml", store, "--workers.count", "1", "--tracking.uri", uri)
+    shown = io.StringIO()
+    with serve_store(store_uri(None, store), port, store / "artifacts"):
+        terminal = pexpect.spawn(
+            words[0],
+            words[1:],
+            timeout=200,
+            dimensions=(40, 140),
+            encoding="utf-8",
+            env={**os.environ, **secrets},
+        )
+        terminal.logfile_read = shown
+        terminal.expect(r"naive baseline 0\.\d{4}")
+        terminal.expect(r"1 running")
+        terminal.expect(r"trial 2 \| complete")
+        terminal.expect(r"Training the best again.*[01]/[12].* so far")
+        terminal.expect(pexpect.EOF)
+        terminal.wait()
+    return Live(terminal.exitstatus, shown.getvalue(), folder)
+
+
+def test_on_a_terminal_the_study_is_live(live: Live) -> None:
+    assert "registered as tiny@champion" in live.shown
+    assert live.status == 0
+
+
+def test_no_secret_of_address_or_environment_is_written_anywhere(live: Live) -> None:
+    files = [path for path in live.folder.rglob("*") if path.is_file()]
+    assert {"mlflow.db", "optuna.db", "tiny.toml", "model.keras"} <= {path.name for path in files}
+    assert [path for path in files if b"canary" in path.read_bytes()] == []
+    assert "canary" not in live.shown
 
 
 @pytest.mark.parametrize(
