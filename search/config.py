@@ -4,6 +4,8 @@ import argparse
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeAlias
 
@@ -14,6 +16,7 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationError,
+    create_model,
     model_validator,
 )
 from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict, SettingsError
@@ -35,7 +38,7 @@ class MachineData(_Section):
     """Simulated multi-sensor machines with known faults; needs no file."""
 
     source: Literal["machine"] = "machine"
-    """Where the data come from."""
+    """Where the data come from: 'machine', 'arrays', 'table', 'video' or 'digits', each with settings of its own."""
     machines: int = Field(24, ge=6, le=10_000)
     """Simulated machines, each with offsets of its own."""
     rows: int = Field(3_000, ge=600, le=1_000_000)
@@ -56,15 +59,15 @@ class ArraysData(_Section):
     """Clips in a NumPy file, with a label, values or frames for each."""
 
     source: Literal["arrays"] = "arrays"
-    """Where the data come from."""
+    """Where the data come from: 'machine', 'arrays', 'table', 'video' or 'digits', each with settings of its own."""
     path: Path
     """An .npz file, or a folder of .npy files, one an array; a relative path in a study file starts at that file's folder."""
     sheet: Path | None = None
     """A CSV file with one line a clip, in the clips' order, whose columns can be named like arrays of the file."""
     x: str = "x"
-    """Name of the clips in the file, of shape (clips, steps, channels), (clips, steps, bands, channels) or (clips, frames, height, width, channels)."""
+    """Name of the clips in the file, of shape (clips, steps, channels), (clips, steps, bands, channels), for a space of your own, or (clips, frames, height, width, channels)."""
     y: str | None = None
-    """Name of the labels, of shape (clips,), of the values, of shape (clips,) or (clips, values), or of the frames to predict, of shape (clips, frames, height, width, channels); by default 'y' where the task needs it."""
+    """Name of the labels (words or whole numbers), of shape (clips,), of the values, of shape (clips,) or (clips, values), of the flags (1 anomalous, 0 normal), of shape (clips,) or (clips, steps), or of the frames to predict, of shape (clips, frames, height, width, channels); by default 'y' where the task needs it."""
     x_test: str | None = None
     """Name of the official test clips, where there are any."""
     y_test: str | None = None
@@ -80,7 +83,7 @@ class ArraysData(_Section):
     channels: str | None = None
     """Name of the channel names, of shape (channels,)."""
     classes: str | None = None
-    """Name of the class names, of shape (classes,), in the order of the labels' numbers."""
+    """Name of the class names, of shape (classes,): label 0 means the first of them."""
     targets: Names = ()
     """For forecasting: the channels to predict; by default all."""
     stride: int = Field(1, ge=1)
@@ -91,7 +94,7 @@ class TableData(_Section):
     """CSV or Parquet: one file, or a folder of recordings."""
 
     source: Literal["table"] = "table"
-    """Where the data come from."""
+    """Where the data come from: 'machine', 'arrays', 'table', 'video' or 'digits', each with settings of its own."""
     path: Path
     """A .csv or .parquet file, or a folder of them, each file a recording of its own; a relative path in a study file starts at that file's folder."""
     pattern: str = "**/*"
@@ -99,7 +102,7 @@ class TableData(_Section):
     separator: str = ","
     """What separates the columns of a CSV file."""
     time: Names = ()
-    """The column of time stamps, or several, as ['year', 'month', 'day', 'hour']; without one the rows are taken as evenly spaced."""
+    """The column of time stamps, or several, as ['year', 'month', 'day', 'hour']; numbers are seconds; without one the rows are taken as evenly spaced."""
     unit: str | None = None
     """The column that says which recording a row belongs to (engine, machine, session); windows never cross from one to the next."""
     group: str | None = None
@@ -123,7 +126,7 @@ class TableData(_Section):
     missing: Literal["refuse", "forward", "drop"] = "refuse"
     """Where a channel has no value: refuse the table, carry the last known value forward (at a recording's start: the next), or drop the targets whose longest window would show it. Targets without a true value are always dropped."""
     short: Literal["refuse", "drop"] = "refuse"
-    """Where a recording has no room for the longest sequence and its target: refuse the data, or leave it out. Pieces that come of gaps = 'split' are always left out."""
+    """Where a recording has no room for the longest sequence and its target: refuse the data, or leave it out. Where gaps = 'split' has cut the data, short ones are always left out."""
     scaling: Literal["all", "recording"] = "all"
     """all: one mean and spread from all training rows; recording: each recording by its own training rows."""
 
@@ -132,7 +135,7 @@ class VideoData(_Section):
     """A folder with one folder of video files a class."""
 
     source: Literal["video"] = "video"
-    """Where the data come from."""
+    """Where the data come from: 'machine', 'arrays', 'table', 'video' or 'digits', each with settings of its own."""
     path: Path
     """The folder; a relative path in a study file starts at that file's folder."""
     height: int = Field(64, ge=1, le=4096)
@@ -161,7 +164,7 @@ class DigitsData(_Section):
     """Real handwritten digits that move over a canvas; scikit-learn's need no file."""
 
     source: Literal["digits"] = "digits"
-    """Where the data come from."""
+    """Where the data come from: 'machine', 'arrays', 'table', 'video' or 'digits', each with settings of its own."""
     path: Path | None = None
     """An .npz file of larger digits, of shape (images, height, width); by default scikit-learn's, of 8 x 8 pixels."""
     images: str = "x_train"
@@ -184,15 +187,15 @@ class SplitConfig(_Section):
     """Which targets train, which choose, which are looked at once. What a source calls an official side stays there."""
 
     method: Literal["groups", "blocks", "time", "stratified"] = "groups"
-    """groups: whole groups on one side; blocks: stretches of neighbouring clips on one side, with a gap between the sides; time: in each recording first training, then validation, then test; stratified: single clips, only where clips are independent."""
+    """groups: whole groups on one side; blocks: stretches of neighbouring targets (clips, or places in a recording) on one side, with a gap between the sides; time: in each recording first training, then validation, then test; stratified: single targets, only where clips are independent."""
     validation: float = Field(0.2, gt=0, lt=0.9)
     """Share of the training targets held out to compare candidates."""
     test: float = Field(0.2, gt=0, lt=0.9)
     """Share of all targets held out for the one look at the end; unused with an official test set."""
     blocks: int = Field(5, ge=1)
-    """For blocks: stretches that the clips are cut into, each giving its share to every side; the fewer, the longer are those that are held out."""
+    """For blocks: stretches that the targets are cut into, each giving its share to every side; the fewer, the longer are those that are held out."""
     gap: int = Field(1, ge=0)
-    """For blocks: clips dropped at every border between two sides."""
+    """For blocks: targets dropped at every border between two sides, beside those whose windows would reach over it."""
     validation_from: int | str | None = None
     """For time: where validation begins, in place of its share: a row of each recording, or a time stamp as '2013-01-01'."""
     test_from: int | str | None = None
@@ -245,7 +248,7 @@ class SequenceLengthConfig(_Section):
     low: int | None = Field(None, ge=1)
     """Shortest sequence; by default an eighth of the longest."""
     high: int | None = Field(None, ge=1)
-    """Longest sequence; by default all of a clip, and 96 rows of a longer recording."""
+    """Longest sequence; by default as long as the shortest recording, and at most 96 rows. Every clip must have room for it."""
     step: int = Field(1, ge=1)
     """Distance between one length and the next."""
     max_stride: int = Field(1, ge=1)
@@ -265,9 +268,9 @@ class ObjectiveConfig(_Section):
     """The one number that is optimised, measured on validation."""
 
     metric: str = ""
-    """A metric of the task; by default macro_f1, rmse, mae, error or mse, by the kind of task."""
+    """classification: accuracy, macro_f1 (default), auroc or log_loss; regression: rmse (default), mae or r2; forecasting: mae (default), mse, rmse or mase; anomaly: error (default), average_precision, auroc, f1, far or mar; frames: mse (default), mae, frame_squared_error, ssim or psnr."""
     direction: Literal["maximize", "minimize"] | None = None
-    """Which way is better; by default the metric's own."""
+    """Which way is better: the metric's own, and no other; for whoever wants it written down."""
 
 
 class TrainingConfig(_Section):
@@ -278,9 +281,9 @@ class TrainingConfig(_Section):
     patience: int = Field(10, ge=1)
     """Epochs without a better objective after which a candidate is stopped."""
     batch_size: int = Field(64, ge=1)
-    """Targets in one step, where the space does not ask for a batch_size of its own."""
+    """Targets in one step, for a space that does not ask for a hyperparameter batch_size; the built-in spaces do."""
     refit: bool = True
-    """Whether the best trial is trained once more, on training and validation targets together and up to its best epoch, before the one look at the test set. Never for anomaly, whose threshold rests on validation targets that were not learned."""
+    """Whether the winner, with winner.members each member, is trained once more, on training and validation targets together and for the median of its best epochs, before the one look at the test set. Never for anomaly, whose threshold rests on validation targets that were not learned."""
     max_seconds: float | None = Field(None, gt=0)
     """Time that one trial may take in one go, in seconds; then it ends as overtime, and the sampler learns from it."""
     max_parameters: int = Field(5_000_000, ge=1)
@@ -309,11 +312,11 @@ class BudgetConfig(_Section):
     """When the study stops asking for trials."""
 
     trials: int = Field(20, ge=1)
-    """Trials in the whole study, earlier launches included."""
+    """Trials in the whole study, earlier launches included; candidates that cannot be built are not counted."""
     max_seconds: float | None = Field(None, gt=0)
     """Wall time of the search in this launch, in seconds; running trials end at their next epoch, and the winner waits for the search's end."""
     max_consecutive_failures: int = Field(10, ge=1)
-    """Failed trials in a row after which the study stops."""
+    """Trials in a row that are neither complete nor pruned (failed, diverged, out of memory, oversized, overtime, invalid) after which the study stops."""
 
 
 class WinnerConfig(_Section):
@@ -509,7 +512,7 @@ def parse_config(arguments: Sequence[str], default: Path) -> StudyConfig:
     )
     parser.add_argument("study", nargs="?", default=default, metavar="STUDY.toml", type=Path)
     source: CliSettingsSource[argparse.ArgumentParser] = CliSettingsSource(
-        _Settings,
+        _make_settings(arguments, default),
         root_parser=parser,
         parse_args_method=lambda root, words: root.parse_args(words),
         cli_hide_none_type=True,
@@ -526,6 +529,22 @@ def parse_config(arguments: Sequence[str], default: Path) -> StudyConfig:
     return make_config(_merge(_read_toml(path), overrides))
 
 
+def _make_settings(arguments: Sequence[str], default: Path) -> type[_Settings]:
+    """Make what a command line may say: under ``data``, the settings of the source in use alone."""
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    named = [after for word, after in pairwise(words) if word == "--data.source"]
+    if not named:
+        study = next((Path(word) for word in words if word.endswith(".toml")), default)
+        with suppress(ConfigError):  # told when the whole command line is read
+            named.append(_look_up(_read_toml(study), "data", "source"))
+    data = SOURCES.get(str(named[-1])) if named else MachineData
+    if data is None:
+        return _Settings
+    return create_model(
+        "_Settings", __base__=_Settings, data=(data, Field(description="The data set."))
+    )
+
+
 def make_config(settings: Mapping[str, Any]) -> StudyConfig:
     """Check settings and freeze them.
 
@@ -536,7 +555,7 @@ def make_config(settings: Mapping[str, Any]) -> StudyConfig:
         The checked study.
 
     Raises:
-        ConfigError: If a setting is missing, unknown or wrong; it names the first one.
+        ConfigError: If a setting is missing, unknown or wrong; it names each of them.
     """
     try:
         return StudyConfig.model_validate(dict(settings))
@@ -583,6 +602,9 @@ def _explain(error: Mapping[str, Any]) -> str:
         return f"{name} is not a setting. {nearest(place[-1], _fields_beside(error['loc']))}"
     if error["type"] == "missing":
         return f"{name} must be given. Add it to the study file or write --{name} VALUE."
+    if error["type"] == "union_tag_invalid":
+        tag = error["ctx"]["tag"]
+        return f"{name}.source must be a source. Received: {tag!r}. {nearest(tag, SOURCES)}"
     if error["type"] == "union_tag_not_found":
         return f"{name}.source must be given. {nearest('', SOURCES)}"
     rule = error["msg"].removeprefix("Value error, ")

@@ -64,62 +64,58 @@ def _misfit(field: str, values: Array, real: Array, more: str = "") -> DataError
 
 def _classify(arrays: NamedArrays, config: ArraysData, clips: Clips) -> dict[str, Any]:
     """Give each row its clip's class number."""
-    labels, words = [], None
-    for field, values, real in _read_answers(arrays, config, clips):
-        numbers = values
-        named = config.classes is not None or config.y_test is not None
-        if values.dtype.kind == "U" and not named and (config.y or DEFAULT_Y) in arrays.sheet:
-            # A sheet has no other place for the classes' names.
-            words, numbers = np.unique(values, return_inverse=True)
-        labels.append(_check_labels(field, numbers, real))
-    joined = np.concatenate(labels)
-    classes = _name_classes(arrays, config, joined)
-    if words is not None:
-        classes = tuple(str(word) for word in words)
-    return {"truths": np.repeat(joined, clips.lengths), "classes": classes}
+    parts = [_check_labels(*answer) for answer in _read_answers(arrays, config, clips)]
+    if parts[0].dtype.kind != parts[-1].dtype.kind:
+        raise DataError(
+            f"data.y_test must hold labels of data.y's kind, words or whole numbers. "
+            f"Received: dtype={parts[-1].dtype} and {parts[0].dtype}."
+        )
+    labels = np.concatenate(parts)
+    if config.classes is None:
+        known, numbers = np.unique(labels, return_inverse=True)
+        classes = tuple(str(label) for label in known)
+    else:
+        classes = read_names(arrays, "classes", config.classes)
+        numbers = _number_labels(labels, classes)
+    if (numbers == numbers[0]).all():
+        raise DataError(
+            f"data.y must hold two classes or more. Received: only class "
+            f"{classes[numbers[0]]!r} in {len(numbers)} labels."
+        )
+    return {"truths": np.repeat(numbers.astype(np.int64), clips.lengths), "classes": classes}
 
 
 def _check_labels(field: str, labels: Array, real: Array) -> Array:
     if labels.ndim != 1:
         raise _misfit(field, labels, real)
-    if labels.dtype.kind not in "iub":
+    if labels.dtype.kind not in "iubU":
         raise DataError(
-            f"data.{field} must hold class numbers 0, 1, 2, ... of an integer type. "
+            f"data.{field} must hold words, or whole numbers of an integer type. "
             f"Received: dtype={labels.dtype}, first value {labels.flat[0]!r}. Write "
-            f"names, labels = numpy.unique(labels, return_inverse=True) and save both."
+            f"{field}.astype(int), or task.kind = 'regression' for values."
         )
-    labels = labels.astype(np.int64)
-    if labels.min() < 0:
-        raise DataError(
-            f"data.{field} must hold class numbers from 0. "
-            f"Received: {labels.min()} at clip {np.argmin(labels)}."
-        )
-    return labels
+    return labels if labels.dtype.kind == "U" else labels.astype(np.int64)
 
 
-def _name_classes(arrays: NamedArrays, config: ArraysData, labels: Array) -> tuple[str, ...]:
-    count = int(labels.max()) + 1
-    shown = np.unique(labels)
-    if len(shown) == 1:
-        raise DataError(
-            f"data.y must hold two classes or more. Received: only class {labels[0]} in "
-            f"{len(labels)} labels."
-        )
-    if config.classes is None:
-        if len(shown) < count:
+def _number_labels(labels: Array, classes: tuple[str, ...]) -> Array:
+    """Find the place of each label among the names in ``data.classes``."""
+    if labels.dtype.kind != "U":
+        wrong = labels[(labels < 0) | (labels >= len(classes))]
+        if len(wrong):
             raise DataError(
-                f"data.y must use every class number from 0, where data.classes names none. "
-                f"Received: {len(shown)} different numbers from {shown[0]} to {shown[-1]}. "
-                f"Write numpy.unique(y, return_inverse=True)[1]."
+                f"data.classes must name every class: label 0 means the first name. "
+                f"Received: {len(classes)} names, and a label {wrong[0]}. Leave data.classes out, "
+                f"and labels name themselves."
             )
-        return tuple(str(number) for number in range(count))
-    names = read_names(arrays, "classes", config.classes)
-    if len(names) < count:
+        return labels
+    known, places = np.unique(labels, return_inverse=True)
+    unknown = [str(word) for word in known if word not in classes]
+    if unknown:
         raise DataError(
-            f"data.classes must name every class. Received: {len(names)} names, and labels up to "
-            f"{count - 1}, which takes {count}."
+            f"data.classes must name every class. Received: a label {unknown[0]!r}. "
+            f"{nearest(unknown[0], classes)}"
         )
-    return names
+    return np.array([classes.index(word) for word in known])[places]
 
 
 def _regress(arrays: NamedArrays, config: ArraysData, clips: Clips) -> dict[str, Any]:

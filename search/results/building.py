@@ -47,7 +47,7 @@ SCORE_TOLERANCE = 0.01
 """How far, relatively, the score may be from the recorded one: another device rounds otherwise."""
 LEAST_TOLERANCE: Mapping[Direction, float] = {"maximize": 0.01, "minimize": 0.001}
 """How far in any case: shares go in steps of one target, errors may be small."""
-NO_TENSORFLOW = (
+NO_SAVED_MODEL = (
     "SavedModel is TensorFlow's own format, and TensorFlow is not installed. "
     "Install it beside JAX and export again."
 )
@@ -101,7 +101,7 @@ def build_model(
         reading=dict(bench.task.reading(bench.data, bench.predict(candidate))),
         score=score,
         versions={"python": platform.python_version(), **_versions("lookback", "mlflow")},
-        left_out={} if HAS_TENSORFLOW else {SAVED_MODEL: NO_TENSORFLOW},
+        left_out={} if HAS_TENSORFLOW else {SAVED_MODEL: NO_SAVED_MODEL},
     )
     papers = write_preprocessing(bench.config, card, built, members[0]["number"])
     (export / answering.PREPROCESSING).write_text(papers, encoding="utf-8")

@@ -38,7 +38,7 @@ COMPARE = "search.results.comparison:compare_format"
 CONVERSION_SECONDS = 600.0
 """An unrolled LSTM of many steps can keep the converter busy for hours."""
 NOT_INSTALLED = "the export extra is not installed. Export again by `scripts/run --extra export …`."
-NO_TENSORFLOW = "it is converted by TensorFlow, which is not installed."
+NOT_CONVERTED = "it is converted by TensorFlow, which is not installed."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +102,10 @@ def export_best(study: str, *, folder: Path, uri: str | None = None) -> Export:
         package = registry.fetch(held, room / "held") if held else room / REGISTERED
         checked = _check(checker, winner, built, room, package)
         built, checked = _convert(winner, built, checked, room)
-        verdict = registry.judge()
-        _write_papers(winner, built, checked, room / "export", verdict.alias)
+        standing = registry.compare()
+        _write_papers(winner, built, checked, room / "export", standing.alias)
         version = held or registry.register(package, winner)
-        registry.crown(version, verdict.alias)
+        registry.crown(version, standing.alias)
         if place.exists():
             place.rename(room / "replaced")
         (room / "export").rename(place)
@@ -114,8 +114,8 @@ def export_best(study: str, *, folder: Path, uri: str | None = None) -> Export:
         trial=winner.row.number,
         model=study,
         version=str(version.version),
-        alias=verdict.alias,
-        reason=verdict.reason,
+        alias=standing.alias,
+        reason=standing.reason,
         differences=checked.differences,
         milliseconds=checked.milliseconds,
         left_out=built.left_out,
@@ -190,7 +190,7 @@ def _convert(winner: Winner, built: Built, checked: Checked, room: Path) -> tupl
 def _convert_one(name: str, space: str, room: Path) -> Comparison | str:
     """Write one format, or say why it cannot be had: not every runtime knows every layer."""
     if not HAS_TENSORFLOW:
-        return NO_TENSORFLOW
+        return NOT_CONVERTED
     if not all(importlib.util.find_spec(library) for library in CONVERTED[name]):
         return NOT_INSTALLED
     export, place = room / "export", room / name

@@ -49,7 +49,7 @@ READER_DIGEST = hashlib.sha256(Path(answering.__file__).read_bytes()).hexdigest(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Standing:
     """Which alias a version gets.
 
     Attributes:
@@ -167,7 +167,7 @@ class Registry:
             self.client.set_logged_model_tags(logged.model_id, {MLFLOW_MODEL_VERSIONS: named})
         return version
 
-    def judge(self) -> Verdict:
+    def compare(self) -> Standing:
         """Compare the trial's version with the champion that there is.
 
         A study's own later decision stands before its earlier one. Another study of the same name
@@ -183,21 +183,21 @@ class Registry:
             models = self.client.search_registered_models(f"name = '{self.name}'")
             number = models[0].aliases.get(CHAMPION) if models else None
             if number is None:
-                return Verdict()
+                return Standing()
             held = self.client.get_model_version(self.name, number)
         if held.tags.get(STUDY_RUN) == self.facts[STUDY_RUN]:
-            return Verdict()
-        reason = self._compare(held.tags)
+            return Standing()
+        reason = self._find_reason(held.tags)
         if not reason:
-            return Verdict()
-        return Verdict(alias=CANDIDATE, reason=f"version {number} stays {CHAMPION}: {reason}")
+            return Standing()
+        return Standing(alias=CANDIDATE, reason=f"version {number} stays {CHAMPION}: {reason}")
 
     def crown(self, version: ModelVersion, alias: str) -> None:
         """Give a version its alias.
 
         Args:
             version: The version.
-            alias: What ``judge`` said.
+            alias: What ``compare`` said.
 
         Raises:
             TrackingError: If the store did not take it.
@@ -208,7 +208,7 @@ class Registry:
                 self.client.delete_registered_model_alias(self.name, CANDIDATE)
             self.client.set_registered_model_alias(self.name, alias, version.version)
 
-    def _compare(self, held: Mapping[str, str]) -> str:
+    def _find_reason(self, held: Mapping[str, str]) -> str:
         """Say why a version of another study stands before this one, or nothing."""
         mine = self.facts
         if held.get(FINGERPRINT) != mine[FINGERPRINT]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from search.config import StudyConfig, load_config, make_config, parse_config
+from search.config import SOURCES, StudyConfig, load_config, make_config, parse_config
 from search.errors import ConfigError
 
 STUDIES = Path(__file__).parents[2] / "scripts" / "studies"
@@ -88,7 +88,9 @@ def test_every_study_file_that_comes_along_is_right(path: Path) -> None:
             {"name": "a", "data": {"rows": 900}}, r"^data.source must be given", id="no source"
         ),
         pytest.param(
-            {"name": "a", "data": {"source": "array"}}, r"data.*'machine', 'arrays'", id="source"
+            {"name": "a", "data": {"source": "array"}},
+            r"^data.source must be a source.*'arrays'",
+            id="source",
         ),
         pytest.param(
             {"name": "a", "budget": {"trials": 0}}, r"^budget.trials: .*Received: 0", id="too small"
@@ -143,6 +145,27 @@ def test_an_unknown_argument_is_refused_with_the_nearest(study_file: Path) -> No
 def test_a_section_without_a_table_is_refused(study_file: Path, words: list[str]) -> None:
     with pytest.raises(ConfigError, match="one value for each setting"):
         parse_config([str(study_file), *words], study_file)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_help_documents_the_settings_of_the_source_in_use(
+    study_file: Path, capsys: pytest.CaptureFixture[str], source: str
+) -> None:
+    with pytest.raises(SystemExit):
+        parse_config([str(study_file), "--data.source", source, "--help"], study_file)
+    said = " ".join(capsys.readouterr().out.split())
+    for name, setting in SOURCES[source].model_fields.items():
+        assert f"--data.{name}" in said
+        assert " ".join(str(setting.description).split()) in said
+    others = {name for one in SOURCES.values() for name in one.model_fields}
+    for name in others - SOURCES[source].model_fields.keys():
+        assert f"--data.{name} " not in said
+
+
+def test_help_of_a_study_file_is_of_its_source(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_config([str(STUDIES / "ett.toml"), "--help"], STUDIES / "quickstart.toml")
+    assert "--data.unit" in capsys.readouterr().out
 
 
 def test_a_config_cannot_be_changed(study_file: Path) -> None:

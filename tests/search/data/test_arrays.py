@@ -42,6 +42,31 @@ def write_sheet(folder: Path, *lines: str) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        pytest.param(Y + 1, ("1", "2"), id="from one"),
+        pytest.param(Y * 7 - 3, ("-3", "4"), id="with gaps"),
+        pytest.param(Y == 1, ("0", "1"), id="flags"),
+        pytest.param(np.array(["walk", "run"] * 3), ("run", "walk"), id="words"),
+    ],
+)
+def test_labels_name_themselves(tmp_path: Path, labels: Array, classes: tuple[str, ...]) -> None:
+    path = write(tmp_path, y=labels, tx=X[:2], ty=labels[:2])
+    recordings = load(path, x_test="tx", y_test="ty")
+    assert recordings.classes == classes
+    named = [classes[number] for number in recordings.truths[::4]]
+    numbers = labels if labels.dtype.kind == "U" else labels.astype(int)
+    assert named == [str(label) for label in [*numbers, *numbers[:2]]]
+
+
+def test_words_stand_in_the_order_of_the_named_classes(tmp_path: Path) -> None:
+    words = np.array(["good", "bad"] * 3)
+    recordings = load(write(tmp_path, y=words, k=np.array(["good", "bad"])), classes="k")
+    assert recordings.classes == ("good", "bad")
+    assert recordings.truths[::4].tolist() == [0, 1] * 3
+
+
 def test_each_clip_becomes_a_recording_with_its_label_at_every_row(tmp_path: Path) -> None:
     recordings = load(write(tmp_path))
     assert recordings.rows.dtype == np.float32
@@ -314,11 +339,20 @@ BAD_ARRAYS = {
         r"one label or value for each clip.*\(5,\).*6 clips",
     ),
     "one column a class": ({"y": np.eye(2)[Y]}, {}, DataError, r"y\.argmax\(axis=1\)"),
-    "text labels": ({"y": np.array(["a", "b"] * 3)}, {}, DataError, r"'a'.*return_inverse=True"),
     "float labels": ({"y": Y + 0.5}, {}, DataError, r"integer type.*dtype=float64, .*0\.5"),
-    "negative labels": ({"y": Y - 1}, {}, DataError, r"class numbers from 0.*-1 at clip 0"),
-    "labels from 1": ({"y": Y + 1}, {}, DataError, r"every class number from 0.*from 1 to 2"),
-    "one class": ({"y": Y * 0}, {}, DataError, r"two classes or more.*only class 0 in 6 labels"),
+    "one class": ({"y": Y * 0}, {}, DataError, r"two classes or more.*only class '0' in 6 labels"),
+    "an unnamed word": (
+        {"y": np.array(["good", "bat"] * 3), "k": np.array(["good", "bad"])},
+        {"classes": "k"},
+        DataError,
+        r"data\.classes must name every class.*'bat'\. Did you mean 'bad'",
+    ),
+    "words and numbers": (
+        {"tx": X, "ty": np.array(["0", "1"] * 3)},
+        {"x_test": "tx", "y_test": "ty"},
+        DataError,
+        r"data\.y_test must hold labels of data\.y's kind.*<U1 and int64",
+    ),
     "test clips of another shape": (
         {"tx": X[:, :3], "ty": Y},
         {"x_test": "tx", "y_test": "ty"},
@@ -335,7 +369,7 @@ BAD_ARRAYS = {
         {"k": np.array(["only"])},
         {"classes": "k"},
         DataError,
-        r"data\.classes must name every class.*1 names.*takes 2",
+        r"data\.classes must name every class.*1 names, and a label 1\.",
     ),
     "fewer channel names": (
         {"c": np.array(["only"])},
