@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from search.config import StudyConfig, parse_config
+from search.disk import is_full
 from search.errors import SearchError, StudyStopped
 
 QUICKSTART = Path(__file__).parent / "studies" / "quickstart.toml"
@@ -36,6 +37,14 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except SearchError as exc:
         console.print(f"error: {exc}")
+        return 2
+    except OSError as exc:
+        if not is_full(exc):
+            raise
+        place = f" for {exc.filename}" if exc.filename else ""
+        console.print(
+            f"error: No room is left{place}. Make some in storage.folder. To go on: {again}"
+        )
         return 2
     except KeyboardInterrupt:
         console.print(f"Stopped at once. To go on: {again}")

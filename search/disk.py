@@ -9,6 +9,8 @@ from typing import TypeVar
 
 PAUSE_SECONDS = 1.0
 FULL = (errno.ENOSPC, errno.EDQUOT)
+CUT_SHORT = "requested and"
+"""How NumPy says that it wrote less of an array than it should: it tells no reason."""
 Result = TypeVar("Result")
 
 
@@ -22,7 +24,7 @@ def is_full(error: BaseException | None) -> bool:
         Whether waiting for room makes sense.
     """
     while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
+        if isinstance(error, OSError) and (error.errno in FULL or CUT_SHORT in str(error)):
             return True
         if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
             return True

@@ -189,7 +189,7 @@ def _make_folder(folder: Path) -> Path:
             f"Received: folder={str(folder)!r}."
         ) from None
     folder = folder.resolve()
-    for path in (*folder.glob("*"), *folder.glob("*/*")):
+    for path in folder.rglob("*"):
         if path.is_symlink():
             raise StudyError(
                 f"storage.folder must hold no symbolic link, which would lead what a study writes "

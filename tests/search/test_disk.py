@@ -2,6 +2,7 @@ import errno
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -80,6 +81,21 @@ def test_a_study_goes_on_where_it_stood_once_there_is_room(disk: Disk) -> None:
     assert "No room is left for" in disk.said[0]
     assert str(disk.folder) in disk.said[0]
     assert "room for" in disk.said[1]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_launch_whose_data_find_no_room_ends_with_one_line(disk: Disk) -> None:
+    launch = Path(__file__).parents[2] / "scripts" / "launch_study.py"
+    words = ["--data.machines", "6", "--data.rows", "60000", "--storage.folder", disk.folder]
+    done = subprocess.run(
+        [sys.executable, launch, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if "No room is left" in line]
+    assert "To go on: " in line
+    assert "Traceback" not in done.stderr
+    assert not any((disk.folder / "data").glob("*"))
 
 
 @pytest.mark.slow
