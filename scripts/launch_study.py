@@ -90,7 +90,7 @@ def _launch(config: StudyConfig, again: str) -> int:
         store = ["--storage.folder", str(config.storage.folder)]
         words = ["scripts/run", "python", "scripts/browse.py", config.name, *store]
         console.print(f"To browse, start the UI: {shlex.join(words)}")
-    console.print(link_study(config.name, uri, address))
+    console.print(link_study(config.name, uri, address, config.tracking.project))
     if summary.ending is not Ending.FINISHED:
         console.print(f"The study is {summary.ending}. To go on: {again}")
     return INTERRUPTED if summary.ending is Ending.INTERRUPTED else 0

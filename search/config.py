@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeAlias
@@ -116,7 +117,7 @@ class TableData(_Section):
     calendar: tuple[Literal["hour", "weekday", "yearday"], ...] = ()
     """What the time stamps tell, each as a sine and a cosine channel."""
     targets: Names = ()
-    """The column of the label or of the flag 'anomalous', the columns of the values, or for forecasting the columns to predict (by default all channels)."""
+    """The column of the label (an empty cell or nan is none; None and NA are words) or of the flag 'anomalous', the columns of the values, or for forecasting the columns to predict (by default all channels)."""
     stride: int = Field(1, ge=1)
     """Rows between one target and the next."""
     step: str | None = None
@@ -183,6 +184,13 @@ class DigitsData(_Section):
     """Seed of the movements, apart from the study's."""
 
 
+Border: TypeAlias = Annotated[
+    int | str | None,
+    BeforeValidator(lambda value: str(value) if isinstance(value, date) else value),
+]
+"""A row number or a time stamp; TOML has dates of its own."""
+
+
 class SplitConfig(_Section):
     """Which targets train, which choose, which are looked at once. What a source calls an official side stays there."""
 
@@ -196,11 +204,11 @@ class SplitConfig(_Section):
     """For blocks: stretches that the targets are cut into, each giving its share to every side; the fewer, the longer are those that are held out."""
     gap: int = Field(1, ge=0)
     """For blocks: targets dropped at every border between two sides, beside those whose windows would reach over it."""
-    validation_from: int | str | None = None
+    validation_from: Border = None
     """For time: where validation begins, in place of its share: a row of each recording, or a time stamp as '2013-01-01'."""
-    test_from: int | str | None = None
+    test_from: Border = None
     """For time: where the test side begins, likewise."""
-    until: int | str | None = None
+    until: Border = None
     """For time: where the test side ends; by default with the recording."""
     test_fold: int | None = Field(None, ge=0)
     """With data.folds: the fold that is the test side."""
@@ -248,7 +256,7 @@ class SequenceLengthConfig(_Section):
     low: int | None = Field(None, ge=1)
     """Shortest sequence; by default an eighth of the longest."""
     high: int | None = Field(None, ge=1)
-    """Longest sequence; by default as long as the shortest recording, and at most 96 rows. Every clip must have room for it."""
+    """Longest sequence; by default as long as the shortest recording (where short ones are left out: as four fifths of them allow), and at most 96 rows but for clips. Every clip must have room for it."""
     step: int = Field(1, ge=1)
     """Distance between one length and the next."""
     max_stride: int = Field(1, ge=1)

@@ -142,7 +142,7 @@ class RefitTrial:
         number: The trial's number.
         parameters: The hyperparameters that rebuild it, as the trial recorded them.
         seed: The trial's seed.
-        epochs: How many epochs to train: up to the trial's best one.
+        epochs: How many epochs to train: up to the trial's best one in the search.
     """
 
     number: int
@@ -153,7 +153,7 @@ class RefitTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class RepeatTrial:
-    """Train a complete trial's candidate again as in the search, with a fresh seed.
+    """Train a complete trial's candidate again and score it, with a fresh seed.
 
     Epochs are reported and ``TrialEnded`` follows, as for a trial.
 
@@ -162,13 +162,16 @@ class RepeatTrial:
         parameters: The hyperparameters that rebuild it, as the trial recorded them.
         seed: The fresh seed.
         data: Folder of the prepared data, whose validation side may be another than the study's.
-        weights: Where the best epoch's weights go; ``None`` to keep none.
+        epochs: For how many epochs: the last one counts, so that nothing is chosen by the targets
+            that score it. ``None`` to train as in the search, where the best epoch counts.
+        weights: Where the weights of the epoch that counts go; ``None`` to keep none.
     """
 
     number: int
     parameters: Parameters
     seed: int
     data: Path
+    epochs: int | None = None
     weights: Path | None = None
 
 

@@ -8,7 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+
+from search.config import load_config
+from search.data.preparation import prepare_data
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,9 +55,47 @@ def test_the_first_command_ends_with_an_exported_model(storage_folder: Path) -> 
     assert re.search(r"Study quickstart: http://127\.0\.0\.1:\d+/#/experiments/", done.stdout)
 
 
+def write_pumps(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    machines, rows = 10, 240
+    table = {
+        "time": pd.date_range("2026-01-01", periods=rows, freq="1min").tolist() * machines,
+        "machine": np.repeat([f"pump {number}" for number in range(machines)], rows),
+        "state": np.tile(np.repeat(["idle", "busy"], rows // 2), machines),
+        "pressure": rng.normal(size=machines * rows),
+        "current": rng.normal(size=machines * rows),
+    }
+    pd.DataFrame(table).to_csv(folder / "pump.csv", index=False)
+
+
+def write_gestures(folder: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 30, 6)).astype("float32")
+    y = np.array(["wave", "point", "none"] * 20)
+    np.savez(folder / "gestures.npz", x=x, y=y, subject=np.arange(60) // 6)
+
+
+def write_film(folder: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 255, (40, 8, 12, 12, 1), dtype="uint8")
+    np.savez(folder / "film.npz", x=x, scene=np.arange(40) // 4)
+
+
+WRITERS = {"pump": write_pumps, "gestures": write_gestures, "film": write_film}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_study_file_of_ones_own_is_whole(name: str, tmp_path: Path) -> None:
+    (text,) = [text for text in blocks("toml") if f'name = "{name}"' in text]
+    (tmp_path / f"{name}.toml").write_text(text)
+    WRITERS[name](tmp_path)
+    data, _ = prepare_data(load_config(tmp_path / f"{name}.toml"), tmp_path / "data")
+    assert all(len(ends) for ends in data.ends.values())
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_five_lines_of_python_run(tmp_path: Path, storage_folder: Path) -> None:
+def test_the_lines_of_python_run(tmp_path: Path, storage_folder: Path) -> None:
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     (code,) = blocks("python")
     done = subprocess.run(
@@ -64,7 +107,7 @@ def test_the_five_lines_of_python_run(tmp_path: Path, storage_folder: Path) -> N
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^0\.\d+ .*exports/quickstart$", done.stdout.strip())
+    assert re.search(r"^0\.\d+ .*exports/short$", done.stdout.strip())
 
 
 @pytest.mark.slow

@@ -121,7 +121,9 @@ def audit_scaling(
         squares = (np.square(p - mean) for p in _read_seen(recordings.rows, seen, low, high))
         spread = np.sqrt(sum(square.sum(axis=0) for square in squares) / count)
         spread = np.where(spread > 0, spread, 1)
-        off = np.abs(scaling.mean[place] - mean) / spread
+        # means are kept in float32, which is coarse far away from zero
+        rounding = np.finfo(np.float32).eps * np.abs(mean)
+        off = np.maximum(np.abs(scaling.mean[place] - mean) - rounding, 0) / spread
         ratio = np.abs(scaling.scale[place] / spread - 1)
         worst = float(np.maximum(off, np.where(scaling.scale[place] == 1, 0, ratio)).max())
         if not worst <= SCALING_TOLERANCE:
@@ -199,7 +201,7 @@ def _report(room: _Room, sides: Sides, kept: Sides, marks: _Marks) -> str:
     counts = ", ".join(f"{number:,} {side}" for number, side in zip(rows, SIDES, strict=True))
     content = f"by content in runs of {marks.run}"
     if not marks.telling.any():
-        content = "not by content, which is too coarse"
+        content = "not by content, since runs so short, or rows so coarse, tell nothing"
     dropped = " and ".join(
         f"{len(sides[side]) - len(kept[side]):,} {side}"
         for side in GIVES_WAY

@@ -8,10 +8,11 @@ import pandas as pd
 
 from search.config import SplitConfig
 from search.data.recordings import Recordings, Targets
-from search.data.sequences import Array
+from search.data.sequences import SIDES, Array
 from search.errors import ConfigError, DataError
 
 BORDERS = ("validation_from", "test_from", "until")
+YEAR = re.compile(r"(19|20)\d\d")
 
 
 def split_by_time(
@@ -78,12 +79,12 @@ def _find_borders(
     recordings: Recordings, shares: Mapping[str, float], config: SplitConfig
 ) -> tuple[Array, Array, Array]:
     """Find the rows that validation, test and nothing begin at, each of shape (recordings,)."""
-    starts, lengths = recordings.starts[:-1], recordings.lengths
+    starts, lengths = recordings.starts[:-1], _count_rows(recordings)
     kept = 1 - shares["test"]
     defaults = {
         "validation_from": np.round(lengths * (kept - shares["validation"])),
         "test_from": np.round(lengths * kept),
-        "until": lengths,
+        "until": recordings.lengths,
     }
     borders = []
     for field in BORDERS:
@@ -102,9 +103,24 @@ def _find_borders(
     return validation, test, until
 
 
+def _count_rows(recordings: Recordings) -> Array:
+    """Count the rows of each recording before its official test rows, of shape (recordings,)."""
+    lengths: Array = recordings.lengths
+    if recordings.sides is None:
+        return lengths
+    tested = recordings.sides == SIDES.index("test")
+    parts = np.split(tested, recordings.starts[1:-1])
+    return np.array([np.argmax(part) if part.any() else len(part) for part in parts])
+
+
 def _find_border(recordings: Recordings, field: str, border: int | str) -> Array:
     """Find the row that one border names in each recording, of shape (recordings,)."""
     starts, stops = recordings.starts[:-1], recordings.starts[1:]
+    if isinstance(border, str) and recordings.stamps is not None and YEAR.fullmatch(border):
+        raise ConfigError(
+            f"split.{field} must say whether it is a year or a row. Received: {field}={border!r}. "
+            f"Write '{border}-01-01', or in the study file the row's number without quotes."
+        )
     if isinstance(border, int) or re.fullmatch(r"\d+", border):
         rows = np.minimum(starts + int(border), stops)
     else:

@@ -13,6 +13,7 @@ from search.data.sequences import SIDES, Array
 from search.data.stamps import Place
 from search.errors import DataError
 
+DECIMAL_COMMA = r"[+-]?\d+,\d+"
 FLAGS = {"0": 0, "false": 0, "1": 1, "true": 1}
 """What an anomaly's flag may be."""
 
@@ -94,7 +95,7 @@ def _refuse_any(
         row = int(np.argmax(wrong))
         value = series.iloc[row]
         shown = repr(value) if isinstance(value, str) else str(value)
-        comma = isinstance(value, str) and re.fullmatch(r"[+-]?\d+,\d+", value)
+        comma = isinstance(value, str) and re.fullmatch(DECIMAL_COMMA, value)
         hint = "Write decimals with a point" if comma else "Correct or empty them"
         raise DataError(
             f"data.{field} must name columns of {rule}. Received: {series.name}={shown} at "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from search.config import TableData, TaskConfig
-from search.data.cells import to_numbers
+from search.data.cells import DECIMAL_COMMA, to_numbers
 from search.data.files import File
 from search.data.stamps import read_step
 from search.errors import ConfigError, DataError, nearest
@@ -159,7 +159,8 @@ def _holds_numbers(series: "pd.Series[float]") -> bool:
     if series.dtype.kind in "mM":
         return False
     known = series.dropna()
-    return bool(to_numbers(known).notna().sum() * 2 > len(known))
+    commas = known.astype(str).str.fullmatch(DECIMAL_COMMA)
+    return bool((to_numbers(known).notna() | commas).sum() * 2 > len(known))
 
 
 def check_present(frame: pd.DataFrame, file: File, columns: Columns, config: TableData) -> None:

@@ -14,6 +14,10 @@ from search.errors import ConfigError, DataError
 SUFFIXES = (".csv", ".parquet")
 
 
+NO_WORDS = ("", "nan")
+"""What stands for no value in a column of words."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class File:
     """One file of a table.
@@ -134,8 +138,33 @@ def _read_csv(file: File, config: TableData) -> pd.DataFrame:
             low_memory=False,
             skip_blank_lines=False,
         )
+    frame = _keep_words(frame, file, config)
     known = np.flatnonzero(frame.notna().any(axis=1))
     return frame.iloc[: known[-1] + 1 if len(known) else 0]
+
+
+def _keep_words(frame: pd.DataFrame, file: File, config: TableData) -> pd.DataFrame:
+    """Give columns of words back what pandas takes for missing: None, NA, null can be words."""
+    named = {*config.targets, *config.categories, config.unit, config.group, config.sides}
+    columns = [
+        name
+        for name in frame.columns.intersection([name for name in named if name])
+        if not pd.api.types.is_numeric_dtype(frame[name].dtype) and frame[name].isna().any()
+    ]
+    if not columns:
+        return frame
+    texts = pd.read_csv(
+        file.path,
+        sep=config.separator,
+        usecols=columns,
+        dtype=str,
+        keep_default_na=False,
+        skip_blank_lines=False,
+    )
+    for name in columns:
+        word = frame[name].isna() & ~texts[name].str.strip().str.casefold().isin(NO_WORDS)
+        frame[name] = frame[name].where(~word, texts[name])
+    return frame
 
 
 def _read_parquet(file: File) -> pd.DataFrame:

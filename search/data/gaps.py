@@ -10,6 +10,8 @@ from search.data.sequences import Array
 from search.data.stamps import Place, read_step, show_count, show_stamp, show_time
 from search.errors import ConfigError, DataError
 
+RARE = 0.1
+"""Share of the times between rows that one of them needs to be called their step."""
 JITTER = 0.01
 """Share of a step by which a stamp may miss its place, past rounding and clocks that tremble."""
 LONGEST_FILL = 1.0
@@ -126,10 +128,17 @@ def _find_gaps(stamps: Array, starts: Array, step: str | None) -> _Gaps:
     rows = np.flatnonzero(inner)
     sizes = (stamps[rows] - stamps[rows - 1]).astype(np.int64)
     if wanted is None:
-        values, counts = np.unique(sizes, return_counts=True)
-        wanted = int(values[np.argmax(counts)]) if len(values) else 1
+        wanted = _find_step(sizes) if len(sizes) else 1
     gaps = abs(sizes - wanted) > JITTER * wanted
     return _Gaps(step=wanted, rows=rows[gaps], sizes=sizes[gaps])
+
+
+def _find_step(sizes: Array) -> int:
+    """Find the most frequent time between rows; where stamps jitter and none is, the median."""
+    values, counts = np.unique(sizes, return_counts=True)
+    frequent = int(np.argmax(counts))
+    rare = counts[frequent] < RARE * len(sizes)
+    return int(np.median(sizes)) if rare else int(values[frequent])
 
 
 def _refuse_gaps(gaps: _Gaps, stamps: Array, place: Place) -> DataError:

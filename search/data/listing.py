@@ -12,7 +12,23 @@ from search.data.sheets import load_sheet, read_column
 from search.data.sides import number_groups, place_fold, place_sides
 from search.errors import ConfigError, DataError, nearest
 
-ENDINGS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
+ENDINGS = frozenset(
+    {
+        ".mp4",
+        ".avi",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".m4v",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".flv",
+        ".3gp",
+        ".ts",
+        ".mts",
+    }
+)
 LISTED = 2_000
 """Lines of a sheet among which the nearest name is looked for."""
 FOLDERS_NAMED = 5
@@ -53,6 +69,10 @@ def list_videos(root: Path, *, in_classes: bool) -> tuple[list[str], list[str]]:
     links += len(videos) - len(inside)
     listed = sorted(path.relative_to(root).as_posix() for path in inside)
     notes = []
+    if len(found) > len(videos):
+        notes.append(
+            f"Files that are no videos by their ending, passed over: {len(found) - len(videos)}."
+        )
     if links:
         notes.append(
             f"Symbolic links to folders, out of the folder or to another of its videos, which were "

@@ -66,6 +66,7 @@ def prepare_data(
     scaled = sides["train"] if scaled is None else scaled
     if config.task.kind == "anomaly":
         sides = keep_normal(recordings, targets, sides)
+        scaled = keep_normal(recordings, targets, {**sides, "train": scaled})["train"]
     check_sides(recordings, targets, sides, config.task)
     fingerprint = _fingerprint(recordings, targets, sides)
     place = (draw[1] if draw else folder) / fingerprint[:16]
@@ -106,8 +107,8 @@ def load_recordings(config: StudyConfig, folder: Path, report: Report) -> Record
         case TableData() as data:
             return load_table(data, config.task, report)
         case VideoData() as data:
-            fold = config.split.test_fold
-            return load_video(data, config.task, folder / "videos", report, fold)
+            fold, longest = config.split.test_fold, config.sequence_length.high or 1
+            return load_video(data, config.task, folder / "videos", report, fold, longest)
         case DigitsData() as data:
             return load_digits(data, config.task)
 

@@ -63,7 +63,7 @@ def fit_scaling(
         targets: All targets.
         training: The numbers of the training targets.
         frames: Whether frames are predicted: then they are scaled to the range from 0 to 1 by
-            what a byte holds, or by the smallest and largest training value.
+            what a byte holds, or, where it holds 0 and 1 alone and for other numbers, by the smallest and largest training value.
 
     Returns:
         Means and spreads in float32.
@@ -139,16 +139,16 @@ def fit_rows(rows: Array, numbers: Array) -> tuple[Array, Array]:
 
 def _fit_range(recordings: Recordings, shown: Array) -> Scaling:
     shape = (1, recordings.rows.shape[-1])
-    low, high = 0.0, BYTE
-    if recordings.rows.dtype != np.uint8:
-        size = rows_at_once(recordings.rows)
-        parts = range(0, len(shown), size)
-        ranges = [
-            (chosen.min(), chosen.max())
-            for at in parts
-            if len(chosen := recordings.rows[at : at + size][shown[at : at + size]])
-        ]
-        low, high = (float(ends) for ends in (np.min(ranges), np.max(ranges)))
+    size = rows_at_once(recordings.rows)
+    parts = range(0, len(shown), size)
+    ranges = [
+        (chosen.min(), chosen.max())
+        for at in parts
+        if len(chosen := recordings.rows[at : at + size][shown[at : at + size]])
+    ]
+    low, high = (float(ends) for ends in (np.min(ranges), np.max(ranges)))
+    if recordings.rows.dtype == np.uint8 and high > 1:  # else masks of 0 and 1
+        low, high = 0.0, BYTE
     scale = np.full(shape, (high - low) or 1.0, np.float32)
     return Scaling(mean=np.full(shape, low, np.float32), scale=scale, range_only=True)
 

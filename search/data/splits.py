@@ -55,6 +55,12 @@ def split_targets(
         "time": lambda: split_by_time(recordings, targets, pool, shares, config),
         "stratified": lambda: _by_class(targets.labels[pool], shares, rng),
     }
+    if config.method == "time" and recordings.clips:
+        raise ConfigError(
+            f"split.method must be another than 'time' for clips, each of which has one target. "
+            f"Received: method={config.method!r}. Write 'blocks' where they stand in the order of "
+            f"time, or 'groups'."
+        )
     names = methods[config.method]()
     sides = {side: pool[names == side] for side in SIDES}
     if len(fixed["test"]):

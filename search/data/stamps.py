@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -168,9 +168,13 @@ def _join_parts(frame: pd.DataFrame, names: Sequence[str]) -> "pd.Series[pd.Time
     return pd.to_datetime(pd.DataFrame(parts), errors="coerce", utc=True)
 
 
-def _parse(series: "pd.Series[str]", place: Place) -> "pd.Series[pd.Timestamp]":
+def _parse(series: "pd.Series[Any]", place: Place) -> "pd.Series[pd.Timestamp]":
     if series.dtype.kind == "M":
         return pd.to_datetime(series, utc=True)
+    if series.dtype.kind == "m":  # time since the beginning
+        series = series.dt.total_seconds()
+    if isinstance(series.dtype, pd.PeriodDtype):
+        series = series.astype(str)
     if pd.api.types.is_numeric_dtype(series.dtype):
         return pd.to_datetime(series, unit="s", errors="coerce", utc=True)
     stamps = _parse_texts(series, "ISO8601")

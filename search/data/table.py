@@ -139,7 +139,7 @@ def _fill_rows(
         for column, known in zip(part.categories, words, strict=True):
             codes = _number_words(column, known)
             for number in range(len(known)):
-                rows[to, first + number] = codes == number
+                rows[to, first + number] = np.where(codes < 0, np.nan, codes == number)
             first += len(known)
     if config.calendar and layout.stamps is not None:
         first = len(channels) - 2 * len(config.calendar)

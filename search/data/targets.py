@@ -7,6 +7,8 @@ from search.data.recordings import Recordings, Targets
 from search.data.sequences import Array, check_length
 from search.errors import DataError
 
+SHORT_SHARE = 0.2
+"""Recordings that may be left out for the longest sequence of a study that names none."""
 DEFAULT_LENGTH = 96
 """The longest sequence of a stream where the study names none, in rows."""
 SHORTEST_SHARE = 8
@@ -44,6 +46,14 @@ def place_targets(
     ends = counts.keep("that lack a true value", ends, _known(recordings, ends, horizon))
     ends = counts.keep("whose window misses values", ends, _shown(recordings, ends, longest))
     notes = [*counts.notes]
+    if task.season is not None and task.season > longest:
+        notes.append(
+            f"The last season is no baseline, since no window shows {task.season} rows: raise "
+            f"sequence_length.high."
+        )
+    if recordings.clips and lengths.high is None and longest + horizon < recordings.lengths.max():
+        name = recordings.names[int(np.argmin(recordings.lengths))]
+        notes.append(f"The longest sequence is {longest}, since {name!r} has no more steps.")
     if not room.all():
         notes.insert(0, f"{np.count_nonzero(~room)} recordings were too short and left out.")
     if not len(ends):
@@ -101,7 +111,7 @@ def _longest(recordings: Recordings, lengths: SequenceLengthConfig, horizon: int
     """Find the longest sequence that the study asks for, in rows."""
     shortest = int(recordings.lengths.min())
     if recordings.drops_short:
-        shortest = int(recordings.lengths.max())
+        shortest = int(np.quantile(recordings.lengths, SHORT_SHARE, method="lower"))
     if lengths.high is not None:
         return lengths.high
     longest = shortest - horizon

@@ -88,11 +88,16 @@ def _classify(arrays: NamedArrays, config: ArraysData, clips: Clips) -> dict[str
 def _check_labels(field: str, labels: Array, real: Array) -> Array:
     if labels.ndim != 1:
         raise _misfit(field, labels, real)
-    if labels.dtype.kind not in "iubU":
+    if labels.dtype.kind not in "iubfU":
         raise DataError(
-            f"data.{field} must hold words, or whole numbers of an integer type. "
-            f"Received: dtype={labels.dtype}, first value {labels.flat[0]!r}. Write "
-            f"{field}.astype(int), or task.kind = 'regression' for values."
+            f"data.{field} must hold words or whole numbers. Received: dtype={labels.dtype}."
+        )
+    if labels.dtype.kind == "f" and (labels % 1 != 0).any():  # NaN is no whole number either
+        first = int(np.argmax(labels % 1 != 0))
+        raise DataError(
+            f"data.{field} must hold words or whole numbers. Received: {labels[first]} at clip "
+            f"{first}, the first of {np.count_nonzero(labels % 1 != 0)}. Leave clips without a "
+            f"label out, or write task.kind = 'regression' for values."
         )
     return labels if labels.dtype.kind == "U" else labels.astype(np.int64)
 

@@ -55,8 +55,7 @@ def check_sides(recordings: Recordings, targets: Targets, sides: Sides, task: Ta
     for side in SIDES:
         if len(sides[side]) == 0:
             raise DataError(
-                f"The {side} side must not be empty. Received: {_count(sides)}. Change "
-                f"split.validation or split.test, take fewer split.blocks or a smaller split.gap."
+                f"The {side} side must not be empty. Received: {_count(sides)}. {_advise(recordings, targets)}"
             )
     if task.kind == "classification":
         _check_classes(recordings, targets, sides)
@@ -94,6 +93,21 @@ def _check_flags(recordings: Recordings, targets: Targets, sides: Sides) -> None
                 f"targets. Received: none among {len(labels)}. Change split.method or the "
                 f"borders of the split."
             )
+
+
+def _advise(recordings: Recordings, targets: Targets) -> str:
+    """Say what may be changed where a side is empty."""
+    ahead = f" and {targets.horizon} to predict" if targets.horizon else ""
+    room = (
+        f"A target takes {targets.longest} rows{ahead}, none of which may stand on another side: "
+        f"write a smaller sequence_length.high"
+    )
+    if recordings.sides is not None:
+        return f"{room}, or name all three sides in the source's official split."
+    return (
+        f"{room}, change split.validation or split.test, or take fewer split.blocks or a smaller "
+        f"split.gap."
+    )
 
 
 def _count(sides: Sides) -> str:

@@ -46,6 +46,7 @@ def load_video(
     cache: Path,
     report: Report,
     test_fold: int | None = None,
+    longest: int = 1,
 ) -> Recordings:
     """Read a folder of videos.
 
@@ -60,6 +61,7 @@ def load_video(
         cache: A folder for decoded frames; made if it is missing.
         report: Hears how many of the files are done.
         test_fold: ``split.test_fold``: the fold that is the test side.
+        longest: Frames that a window may have to show: a video with less is too short.
 
     Returns:
         Frames of shape (rows, height, width, channels), uint8; one recording a clip or, to
@@ -78,7 +80,7 @@ def load_video(
         classes = name_classes(files)
     groups, sides = read_marks(config, files, test_fold)
     kept, broken = decode_all(config, files, cache, report)
-    _leave_out_short(kept, broken, _needed_frames(config, task))
+    _leave_out_short(kept, broken, _needed_frames(config, task, longest))
     _check_broken(config, files, broken, classes)
     clips = [clip for file in kept for clip in _cut(config, file, *kept[file])]
     recordings = _gather(config, clips, [*notes, *_tell_broken(broken)], classes)
@@ -166,11 +168,11 @@ def _clip_frames(config: VideoData) -> int:
     return round((config.clip_seconds or 0) * config.frame_rate)
 
 
-def _needed_frames(config: VideoData, task: TaskConfig) -> int:
+def _needed_frames(config: VideoData, task: TaskConfig, longest: int) -> int:
     """Work out how many frames a video must have to be of use."""
     if task.kind == "frames":
-        return task.horizon + 1
-    return _shortest(config)
+        return task.horizon + longest
+    return max(_shortest(config), longest)
 
 
 def _shortest(config: VideoData) -> int:

@@ -12,6 +12,15 @@ from search.driver.leaderboard import TrialRow
 from search.driver.trials import DEFAULTS
 
 Scores: TypeAlias = Mapping[str, float]
+_SHARE = (0.0, 1.0)
+LIMITS: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(
+        ("accuracy", "macro_f1", "auroc", "average_precision", "f1", "far", "mar"), _SHARE
+    ),
+    "r2": (-math.inf, 1.0),
+    "ssim": (-1.0, 1.0),
+}
+"""What a metric cannot be below and above; errors, and whatever is not named, end at 0 alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,15 +33,14 @@ class Repeat:
             same targets.
         seed: What it was trained with.
         outcome: What became of it.
-        value: The objective at its best epoch, or ``None`` if it failed.
-        best_epoch: From 0.
-        epochs: How many epochs ended.
-        metrics: The metrics of the best epoch.
+        value: The objective after its last epoch, or ``None`` if it failed.
+        epochs: How many epochs ended: as many as the trial's best epoch in the search, if none failed.
+        metrics: The metrics of the last epoch.
         seconds: Time that it took, in seconds.
         reason: Why it ended, where the outcome needs a reason.
         naive: The objective of each naive baseline, fitted and scored on the same targets.
         overlap: Validation targets over training targets; 0 where the study's own sides were used.
-        weights: Path of the best epoch's weights; empty where none are kept.
+        weights: Path of the last epoch's weights; empty where none are kept.
     """
 
     number: int
@@ -40,7 +48,6 @@ class Repeat:
     seed: int
     outcome: str
     value: float | None = None
-    best_epoch: int | None = None
     epochs: int = 0
     metrics: Scores = field(default_factory=dict)
     seconds: float = 0.0
@@ -62,11 +69,11 @@ class Decision:
         repeats: How often each was trained again.
         asked: How many members were asked for.
         members: The trials whose mean prediction is exported, the winner first.
-        epochs: How long each member is to be trained, by its number as text: the median of its best
-            epochs.
+        epochs: How long each member is to be trained, by its number as text: as long as here.
         means: The mean objective of each finalist, by its number, as text for JSON; without those
             that failed at a training.
         together: The mean objective of the members' mean prediction; ``None`` for one member.
+        found: The winner's objective in the search, which chose the best of many by it.
         gap: How much better the winner was in the search than on average afterwards.
         default: How much better what is exported is than the default hyperparameters, training by
             training; ``None`` if it is the default, or the default failed.
@@ -84,6 +91,7 @@ class Decision:
     epochs: Mapping[str, int]
     means: Mapping[str, Mean]
     together: Mean | None
+    found: float
     gap: float
     default: Mean | None
     naive: Mean | None
@@ -107,7 +115,7 @@ def choose_members(
         is first. Nothing if every finalist failed at a training.
     """
     trained = _collect(finalists, repeats, config)
-    means = _average(trained)
+    means = _average(trained, config)
     ranked = sorted(means, key=lambda number: -_sign(direction) * means[number].value)
     return {number: trained[number] for number in ranked[: config.winner.members]}
 
@@ -138,24 +146,26 @@ def decide(
     if not members:
         return _keep_leader(finalists, config)
     trained = _collect(finalists, repeats, config)
-    means = _average(trained)
+    means = _average(trained, config)
     best = next(iter(members))
-    own, overlap = trained[best], trained[best][0].overlap
+    own, overlap = trained[best], _find_overlap(trained[best])
     scores = list(together) if members.keys() - {best} else _values(own)
     others = _values(trained[DEFAULTS]) if DEFAULTS in means and list(members) != [DEFAULTS] else []
     baseline = _find_baseline(own, sign)
     naive = [one.naive[baseline] for one in own] if baseline else []
-    found = {row.number: row.value or 0.0 for row in finalists}
+    rows = {row.number: row for row in finalists}
+    found = rows[best].value or 0.0
     decision = Decision(
         trial=best,
         finalists=[row.number for row in finalists],
         repeats=config.winner.repeats,
         asked=config.winner.members,
         members=list(members),
-        epochs={str(number): _find_epochs(trainings) for number, trainings in members.items()},
+        epochs={str(number): rows[number].as_member().epochs for number in members},
         means={str(number): mean for number, mean in means.items()},
-        together=find_mean(scores, overlap) if members.keys() - {best} else None,
-        gap=sign * (found[best] - means[best].value),
+        together=_find(scores, overlap, config) if members.keys() - {best} else None,
+        found=found,
+        gap=sign * (found - means[best].value),
         default=_compare(scores, others, sign, overlap),
         naive=_compare(scores, naive, sign, overlap),
         baseline=baseline,
@@ -183,17 +193,23 @@ def _values(trainings: Sequence[Repeat]) -> list[float]:
     return [one.value for one in trainings if one.value is not None]
 
 
-def _average(trained: Mapping[int, Sequence[Repeat]]) -> dict[int, Mean]:
+def _average(trained: Mapping[int, Sequence[Repeat]], config: StudyConfig) -> dict[int, Mean]:
     """Average the objective of each finalist that failed at no training."""
     return {
-        number: find_mean(_values(own), own[0].overlap)
+        number: _find(_values(own), _find_overlap(own), config)
         for number, own in trained.items()
         if len(_values(own)) == len(own)
     }
 
 
-def _find_epochs(trainings: Sequence[Repeat]) -> int:
-    return round(statistics.median([(one.best_epoch or 0) + 1 for one in trainings]))
+def _find_overlap(trainings: Sequence[Repeat]) -> float:
+    """Find how much of the targets the sides share: the most, where one could not be drawn anew."""
+    return max(one.overlap for one in trainings)
+
+
+def _find(scores: Sequence[float], overlap: float, config: StudyConfig) -> Mean:
+    """Average the objective, which may have limits."""
+    return find_mean(scores, overlap, LIMITS.get(config.objective.metric, (0.0, math.inf)))
 
 
 def _keep_leader(finalists: Sequence[TrialRow], config: StudyConfig) -> Decision:
@@ -204,9 +220,10 @@ def _keep_leader(finalists: Sequence[TrialRow], config: StudyConfig) -> Decision
         repeats=config.winner.repeats,
         asked=config.winner.members,
         members=[leader.number],
-        epochs={str(leader.number): (leader.best_epoch or 0) + 1},
+        epochs={str(leader.number): leader.as_member().epochs},
         means={},
         together=None,
+        found=leader.value or 0.0,
         gap=math.nan,
         default=None,
         naive=None,
@@ -244,21 +261,37 @@ def _write(decision: Decision, overlap: float, config: StudyConfig) -> str:
     who = f"The mean of trials {named}" if decision.together else f"Trial {named}"
     mean = decision.together or decision.means[str(decision.trial)]
     trainings = f"{mean.count} trainings" if mean.count > 1 else "1 training"
-    sides = "each on another validation side" if overlap else "all on the same targets"
+    sides = (
+        "each on another validation side"
+        if overlap
+        else "all on the targets of the search, so that intervals know of seeds alone"
+    )
     found = f"{who} has {config.objective.metric} {mean} in {trainings}, {sides}"
-    parts = [_write_difference(decision.baseline, decision.naive)] if decision.naive else []
+    parts = [_write_gap(decision)]
+    if decision.naive:
+        parts.append(_write_difference(decision.baseline, decision.naive))
     if decision.default:
         parts.append(_write_difference("the default hyperparameters", decision.default))
     if decision.members == [DEFAULTS]:
         parts.append("the default hyperparameters won")
-    return f"{found}: {'; '.join(parts)}." if parts else f"{found}."
+    return f"{found}; {'; '.join(parts)}."
+
+
+def _write_gap(decision: Decision) -> str:
+    """Say what the search had promised, and how much of it was not found again."""
+    word = "better" if decision.gap > 0 else "worse"
+    return (
+        f"in the search trial {decision.trial} had {decision.found:.4f}, {word} by "
+        f"{abs(decision.gap):.4f} than now"
+    )
 
 
 def _write_difference(other: str, difference: Mean) -> str:
     if difference.low > 0:
-        word = "better"
-    elif difference.high < 0:
-        word = "worse"
-    else:
-        word = "not shown to be better"
-    return f"{word} than {other} (by {difference})"
+        return f"better than {other} (by {difference})"
+    if difference.high < 0:
+        turned = replace(
+            difference, value=-difference.value, low=-difference.high, high=-difference.low
+        )
+        return f"worse than {other} (by {turned})"
+    return f"not shown to be better than {other} (by {difference})"

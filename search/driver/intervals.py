@@ -16,8 +16,8 @@ class Mean:
 
     Attributes:
         value: The mean.
-        low: The interval's lower end; minus infinity for a single value.
-        high: The interval's upper end; infinity for a single value.
+        low: The interval's lower end; minus infinity where nothing is known of it.
+        high: The interval's upper end; infinity likewise.
         count: How many values.
     """
 
@@ -33,7 +33,11 @@ class Mean:
         return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
 
 
-def find_mean(values: Sequence[float], overlap: float = 0.0) -> Mean:
+def find_mean(
+    values: Sequence[float],
+    overlap: float = 0.0,
+    limits: tuple[float, float] = (-math.inf, math.inf),
+) -> Mean:
     """Average a few scores, or differences of scores.
 
     The interval is Student's t. Scores on sides that were drawn again and again from the same
@@ -43,13 +47,16 @@ def find_mean(values: Sequence[float], overlap: float = 0.0) -> Mean:
     Args:
         values: One a training, at least one.
         overlap: Validation targets over training targets where sides were drawn anew, else 0.
+        limits: What the score cannot be below and above; the interval ends there.
 
     Returns:
-        The mean; of a single value without an interval.
+        The mean; without an interval of a single value, and of equal ones, as shares of a few
+        targets can be: they say nothing of how far another training may be away.
     """
     count, value = len(values), float(np.mean(values))
-    if count == 1:
-        return Mean(value=value, low=-math.inf, high=math.inf, count=1)
+    if np.ptp(values) == 0:
+        return Mean(value=value, low=-math.inf, high=math.inf, count=count)
     error = math.sqrt((1 / count + overlap) * float(np.var(values, ddof=1)))
     half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * error
-    return Mean(value=value, low=value - half, high=value + half, count=count)
+    low, high = limits
+    return Mean(value=value, low=max(low, value - half), high=min(high, value + half), count=count)

@@ -92,14 +92,15 @@ def find_winner(
     repeats = _read_repeats(trials)
     members = choose_members(finalists, repeats, trials.direction, config)
     together = _score_together(trials, loop, members, sides) if len(members) > 1 else []
+    metric = config.objective.metric
     decision = decide(finalists, repeats, trials.direction, config, together)
     trials.note("winner", asdict(decision))
     shutil.rmtree(place, ignore_errors=True)
     view.say(decision.sentence)
     mean = decision.together or decision.means.get(str(decision.trial))
-    table = write_study(trials.rows.values(), trials.direction, config.objective.metric)
+    table = write_study(trials.rows.values(), trials.direction, metric)
     tracker.log_study(
-        metrics={"winner_mean": mean.value} if mean else {},
+        metrics={"winner_mean": mean.value, "winner_gap": decision.gap} if mean else {},
         tags={"decision": decision.sentence},
         description=f"{decision.sentence}\n\n{table}",
     )
@@ -129,7 +130,7 @@ def _score_together(
                     parameters=trials.rows[one.number].parameters,
                     seed=one.seed,
                     weights=one.weights,
-                    epochs=(one.best_epoch or 0) + 1,
+                    epochs=one.epochs,
                 )
                 for one in trainings
             ),
@@ -214,6 +215,7 @@ class _Finals:
                 parameters=row.parameters,
                 seed=repeat_seed(config.seed, row.number, repeat),
                 data=self._sides[repeat].place,
+                epochs=row.as_member().epochs,
                 weights=place and place / f"trial_{row.number:05d}_{repeat}.npz",
             )
             for row, repeat in self._missing
@@ -234,7 +236,6 @@ class _Finals:
             seed=repeat_seed(self._trials.config.seed, row.number, number),
             outcome=message.outcome,
             value=message.value if message.outcome is Outcome.COMPLETE else None,
-            best_epoch=message.best_epoch,
             epochs=message.epochs,
             metrics=message.metrics,
             seconds=message.seconds,
@@ -257,7 +258,7 @@ class _Finals:
         metric = self._trials.config.objective.metric
         score = str(repeat.outcome) if repeat.value is None else f"{repeat.value:.4f}"
         self._view.say(
-            f"trial {repeat.number} again, seed {repeat.repeat + 1} | {metric} {score}, in the "
+            f"trial {repeat.number} again, training {repeat.repeat + 1} | {metric} {score}, in the "
             f"search {row.value:.4f} | {repeat.epochs} epochs in {write_seconds(repeat.seconds)} "
             f"| {self._done}/{len(self._missing)}"
         )

@@ -108,7 +108,10 @@ class Trials:
 
     @property
     def finalists(self) -> list[TrialRow]:
-        """The trials that are trained again at the end: the best distinct ones and trial 0."""
+        """The trials that are trained again at the end: the best distinct ones and trial 0.
+
+        With them whoever won before: a larger budget's luckier trials have to beat it.
+        """
         leaders = self.leaders
         distinct = [
             row
@@ -116,7 +119,8 @@ class Trials:
             if all(row.parameters != better.parameters for better in leaders[:place])
         ]
         chosen = distinct[: self.config.winner.candidates]
-        return chosen + [row for row in distinct if row.number == DEFAULTS and row not in chosen]
+        held = {DEFAULTS, self.notes.get("winner", {}).get("trial")}
+        return chosen + [row for row in distinct if row.number in held and row not in chosen]
 
     @property
     def winner(self) -> TrialRow | None:
@@ -124,10 +128,11 @@ class Trials:
         if self.config.winner.repeats == 0:
             return next(iter(self.leaders), None)
         decided = self.notes.get("winner", {})
-        numbers = [row.number for row in self.finalists]
+        numbers = {row.number for row in self.finalists}
         wanted = self.config.winner
-        asked = {"repeats": wanted.repeats, "asked": wanted.members, "finalists": numbers}
-        if not numbers or {name: decided.get(name) for name in asked} != asked:
+        asked = {"repeats": wanted.repeats, "asked": wanted.members}
+        same = {name: decided.get(name) for name in asked} == asked
+        if not numbers or not same or not numbers <= {*decided["finalists"]}:
             return None
         return self.rows[decided["trial"]]
 

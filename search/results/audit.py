@@ -59,9 +59,11 @@ def audit_study(name: str, *, folder: Path, uri: str | None = None) -> tuple[Tri
         StudyError: If Optuna or MLflow has no such study.
         TrackingError: If the MLflow store cannot be opened.
     """
-    trials = {trial.number: trial for trial in _load_trials(name, folder / "optuna.db")}
+    held = _load_study(name, folder / "optuna.db")
+    # A queued trial was not begun, so MLflow has not heard of it.
+    trials = {one.number: one for one in held.trials if one.state is not TrialState.WAITING}
     client = open_client(store_uri(uri, folder))
-    study = find_study(client, name)
+    study = find_study(client, name, held.user_attrs["config"]["tracking"]["project"])
     runs: dict[int, list[Run]] = {}
     for run in search_runs(client, [study.experiment_id], {KIND: "trial", STUDY: name}):
         runs.setdefault(int(run.data.tags.get(TRIAL, -1)), []).append(run)
@@ -71,8 +73,8 @@ def audit_study(name: str, *, folder: Path, uri: str | None = None) -> tuple[Tri
     return tuple(audits)
 
 
-def _load_trials(name: str, path: Path) -> list[FrozenTrial]:
-    """Read a study's trials, and write nothing."""
+def _load_study(name: str, path: Path) -> optuna.Study:
+    """Open a study to read it, and write nothing."""
     if not path.is_file():
         raise StudyError(
             f"storage.folder must hold Optuna's store. Received: {str(path)!r}, which is missing. "
@@ -85,9 +87,7 @@ def _load_trials(name: str, path: Path) -> list[FrozenTrial]:
         raise StudyError(
             f"study must name a study of this store. Received: study={name!r}. {nearest(name, names)}"
         )
-    trials = optuna.load_study(study_name=name, storage=storage).trials
-    # A queued trial was not begun, so MLflow has not heard of it.
-    return [trial for trial in trials if trial.state is not TrialState.WAITING]
+    return optuna.load_study(study_name=name, storage=storage)
 
 
 def _audit_parent(run: Run) -> TrialAudit:

@@ -44,13 +44,14 @@ class StudyRun:
     metric: str
 
 
-def link_study(name: str | None, uri: str, address: str) -> str:
+def link_study(name: str | None, uri: str, address: str, project: str | None = None) -> str:
     """Prepare a study's view and link to it.
 
     Args:
         name: The study's name; ``None`` for the one that was begun last.
         uri: Address of its MLflow store.
         address: Where the MLflow UI answers, for example "http://127.0.0.1:5000".
+        project: The study file's ``tracking.project``; ``None`` to look in all.
 
     Returns:
         The study's name and an address for a browser, without the credentials of ``address``.
@@ -60,17 +61,20 @@ def link_study(name: str | None, uri: str, address: str) -> str:
         TrackingError: If the store cannot be opened.
     """
     client = open_client(uri)
-    study = find_study(client, name)
+    study = find_study(client, name, project)
     prepare_view(client, study)
     return f"Study {study.name}: {study_link(hide_credentials(address), study)}"
 
 
-def find_study(client: MlflowClient, name: str | None = None) -> StudyRun:
-    """Find a study in any experiment of a store.
+def find_study(
+    client: MlflowClient, name: str | None = None, project: str | None = None
+) -> StudyRun:
+    """Find a study in a store, which other people's studies of that name may share.
 
     Args:
         client: A connected client.
         name: The study's name; ``None`` for the one that was begun last.
+        project: The experiment that holds it; ``None`` to look in all.
 
     Returns:
         Where the study is.
@@ -78,7 +82,11 @@ def find_study(client: MlflowClient, name: str | None = None) -> StudyRun:
     Raises:
         StudyError: If there is no such study.
     """
-    experiment_ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    experiment_ids = [
+        experiment.experiment_id
+        for experiment in client.search_experiments()
+        if project in (None, experiment.name)
+    ]
     runs = search_runs(client, experiment_ids, {KIND: "study"})
     if not runs:
         raise StudyError("The tracking store must hold a study, and it is empty. Launch one first.")

@@ -91,14 +91,19 @@ print(next(iter(runner(windows=scaled.astype("float32")).values())))
 REGISTRY = """\
 import mlflow
 
-mlflow.set_tracking_uri(...)  # the store that the study was tracked in
+mlflow.set_tracking_uri("{address}")
 model = mlflow.pyfunc.load_model("models:/{model}@{alias}")
 print(model.predict(np.load("example.npz")["raw"]))
 """
 
 
 def write_card(
-    winner: Winner, built: Built, checked: Checked, sizes: Mapping[str, int], alias: str
+    winner: Winner,
+    built: Built,
+    checked: Checked,
+    sizes: Mapping[str, int],
+    alias: str,
+    address: str,
 ) -> str:
     """Write the model card.
 
@@ -108,6 +113,7 @@ def write_card(
         checked: How far the loaded formats agree.
         sizes: Bytes of each file or folder of the export.
         alias: The registered model's alias.
+        address: The MLflow store that it is registered in, without credentials.
 
     Returns:
         Markdown, whose first Python block runs in the export's folder.
@@ -121,7 +127,7 @@ def write_card(
         "## Use",
         _fence(_write_use(winner, built, checked)),
         *_write_serving(built),
-        _write_registered(winner, built, alias),
+        _write_registered(winner, built, alias, address),
         "## Scores",
         _write_scores(winner),
         *([winner.decision["sentence"]] if winner.decision else []),
@@ -198,7 +204,7 @@ def _write_serving(built: Built) -> list[str]:
     return parts
 
 
-def _write_registered(winner: Winner, built: Built, alias: str) -> str:
+def _write_registered(winner: Winner, built: Built, alias: str, address: str) -> str:
     """Write what the registered model takes and gives."""
     name, rows = winner.config.name, (built.inputs[0] - 1) * built.stride + 1
     apart = (
@@ -210,8 +216,8 @@ def _write_registered(winner: Winner, built: Built, alias: str) -> str:
     return (
         f"The registered model in MLflow, with the alias `{alias}`, takes raw windows of {rows} "
         f"rows in the data's own units, and answers by {ANSWERS[winner.config.task.kind]}."
-        f"{apart}\n\n{_fence(REGISTRY.format(model=name, alias=alias))}\n\n`mlflow models serve -m "
-        f"models:/{name}@{alias} --env-manager local` serves it on 127.0.0.1: "
+        f"{apart}\n\n{_fence(REGISTRY.format(model=name, alias=alias, address=address))}\n\n`MLFLOW_TRACKING_URI={address} "
+        f"mlflow models serve -m models:/{name}@{alias} --env-manager local` serves it on 127.0.0.1: "
         f'`{{"inputs": [[[...], ...], ...]}}` to `/invocations`.'
     )
 
@@ -225,7 +231,7 @@ def _write_scores(winner: Winner) -> str:
     names = [metric, *(name for name in own if name != metric)]
     numbers = [str(member.number) for member in winner.members]
     who = f"mean of trials {', '.join(numbers)}" if numbers[1:] else f"trial {numbers[0]}"
-    rows = [(f"trial {winner.row.number}", "validation", own)]
+    rows = [(f"trial {winner.row.number}", "validation, in the search", own)]
     rows += [(name, "validation", scores) for name, scores in winner.baselines.items()]
     if winner.test:
         names = [name for name in names if name in winner.test]

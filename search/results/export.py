@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from search.driver.tracking.store import hide_credentials
 from search.errors import StudyError
 from search.results.answering import CHECKSUMS
 from search.results.card import write_card
@@ -103,7 +104,8 @@ def export_best(study: str, *, folder: Path, uri: str | None = None) -> Export:
         checked = _check(checker, winner, built, room, package)
         built, checked = _convert(winner, built, checked, room)
         standing = registry.compare()
-        _write_papers(winner, built, checked, room / "export", standing.alias)
+        registered = (standing.alias, hide_credentials(registry.uri))
+        _write_papers(winner, built, checked, room / "export", registered)
         version = held or registry.register(package, winner)
         registry.crown(version, standing.alias)
         if place.exists():
@@ -211,9 +213,11 @@ def _convert_one(name: str, space: str, room: Path) -> Comparison | str:
     return found
 
 
-def _write_papers(winner: Winner, built: Built, checked: Checked, folder: Path, alias: str) -> None:
+def _write_papers(
+    winner: Winner, built: Built, checked: Checked, folder: Path, registered: tuple[str, str]
+) -> None:
     """Write the files that are read by people."""
-    card = write_card(winner, built, checked, list_sizes(folder), alias)
+    card = write_card(winner, built, checked, list_sizes(folder), *registered)
     (folder / CARD).write_text(card, encoding="utf-8")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = [

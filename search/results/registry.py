@@ -258,7 +258,7 @@ def open_registry(winner: Winner, folder: Path, uri: str | None) -> Registry:
     client = open_client(address)
     trial = f"{winner.row.number:03d}"
     with translate_errors(address):
-        study = find_study(client, name)
+        study = find_study(client, name, winner.config.tracking.project)
         words = {KIND: "trial", STUDY: name, TRIAL: trial}
         runs = search_runs(client, [study.experiment_id], words)
     if not runs:

@@ -2,6 +2,7 @@
 
 import html
 import math
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -66,7 +67,8 @@ def write_report(name: str, *, folder: Path, uri: str | None = None) -> Report:
 
     Raises:
         ConfigError: If the study was begun by a version whose settings are others.
-        StudyError: If Optuna or MLflow has no such study, or no trial has begun.
+        StudyError: If Optuna or MLflow has no such study, no trial has begun, or the page cannot be
+            written.
         TrackingError: If the MLflow store cannot be opened or does not answer.
     """
     study = load_study(name, folder)
@@ -78,7 +80,7 @@ def write_report(name: str, *, folder: Path, uri: str | None = None) -> Report:
     metric = config.objective.metric
     address = store_uri(uri, folder)
     client = open_client(address)
-    run = find_study(client, name)
+    run = find_study(client, name, config.tracking.project)
     curves: dict[int, list[float]] = {}
     with translate_errors(address):
         for trial in search_runs(client, [run.experiment_id], {KIND: "trial", STUDY: name}):
@@ -95,13 +97,25 @@ def write_report(name: str, *, folder: Path, uri: str | None = None) -> Report:
     )
     text, figures = _write_page(record, config, notes)
     path = folder / "reports" / f"{name}.html"
-    path.parent.mkdir(exist_ok=True)
-    aside = path.with_name(f".{path.name}")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    try:
+        _replace(path, text)
+    except OSError as exc:
+        raise StudyError(
+            f"The report must be a file that can be written: {exc.strerror}. "
+            f"Received: {str(path)!r}."
+        ) from None
     with translate_errors(address):
         client.log_text(run.run_id, text, ARTIFACT)
     return Report(path=path, figures=figures)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a whole file in the place of an older one, whoever else is about to."""
+    path.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as aside:
+        written = Path(aside) / path.name
+        written.write_text(text, encoding="utf-8")
+        written.replace(path)
 
 
 def _write_page(

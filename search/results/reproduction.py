@@ -82,7 +82,7 @@ class Reproduction:
 
 @dataclass(frozen=True, kw_only=True)
 class _Recorded:
-    """What MLflow knows of one training."""
+    """What MLflow knows of one training; a repeat has ``epochs`` that it was to train for."""
 
     config: StudyConfig
     study: Run
@@ -90,6 +90,7 @@ class _Recorded:
     repeat: int | None
     parameters: Parameters
     curve: Sequence[float]
+    epochs: int | None
 
 
 def reproduce_trial(run_id: str, *, folder: Path, uri: str | None, view: View) -> Reproduction:
@@ -149,7 +150,11 @@ def reproduce_trial(run_id: str, *, folder: Path, uri: str | None, view: View) -
         if recorded.repeat is not None:
             seed = repeat_seed(config.seed, recorded.number, recorded.repeat)
         order = RepeatTrial(
-            number=recorded.number, parameters=recorded.parameters, seed=seed, data=place
+            number=recorded.number,
+            parameters=recorded.parameters,
+            seed=seed,
+            data=place,
+            epochs=recorded.epochs,
         )
         metric, again = config.objective.metric, list[float]()
 
@@ -226,4 +231,5 @@ def _find(client: MlflowClient, run_id: str) -> _Recorded:
         repeat=int(tags[REPEAT]) if REPEAT in tags else None,
         parameters=json.loads(trial.data.tags[PARAMETERS]),
         curve=[by_epoch[step] for step in sorted(by_epoch)],
+        epochs=int(trial.data.metrics["best_epoch"]) + 1 if REPEAT in tags else None,
     )

@@ -23,11 +23,14 @@ REFIT_SIDES: tuple[Side, ...] = ("train", "validation")
 def repeat_trial(
     bench: Workbench, order: RepeatTrial, channel: Channel, hp: AskingHyperParameters
 ) -> TrialEnded:
-    """Train a complete trial's candidate as the search did, with a fresh seed.
+    """Train a complete trial's candidate again with a fresh seed, and score it.
+
+    For a number of epochs that is given it is trained as ``refit_trial`` does, and nothing is
+    chosen by the targets that score it; else as the search did.
 
     Args:
         bench: The worker's task; the order names the data.
-        order: The trial, and the seed.
+        order: The trial, the seed and how long.
         channel: Where reports go and verdicts come from.
         hp: Replays what the trial recorded.
 
@@ -35,11 +38,11 @@ def repeat_trial(
         How it ended this time; a candidate's own error is an outcome, not an exception.
     """
     bench = bench.on(order.data)
-    curve = Curve(bench, channel)
+    curve = Curve(bench, channel, chooses=order.epochs is None)
+    epochs = order.epochs or bench.config.training.max_epochs
     try:
-        curve.candidate = bench.build(hp, order.seed)
+        curve.candidate = bench.build(hp, order.seed, epochs=epochs)
         with candidate_errors():
-            epochs = bench.config.training.max_epochs
             plan = Plan(seed=order.seed, epochs=epochs, callbacks=[curve])
             fit_candidate(bench, curve.candidate, hp, plan)
     except CandidateError as exc:

@@ -132,10 +132,14 @@ def keep(write: Callable[[], None], path: Path, channel: Channel) -> None:
 
 
 class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
-    """Scores and reports every epoch, keeps the best one, and stops ``fit`` when told to."""
+    """Scores and reports every epoch, keeps the best one, and stops ``fit`` when told to.
 
-    def __init__(self, bench: Workbench, channel: Channel) -> None:
+    Where ``chooses`` is false the last epoch is kept, whatever it scores, and patience has no end.
+    """
+
+    def __init__(self, bench: Workbench, channel: Channel, *, chooses: bool = True) -> None:
         super().__init__()
+        self._chooses = chooses
         self.candidate: Candidate
         self.verdict = Verdict()
         self.best_weights: list[Array] = []
@@ -226,10 +230,12 @@ class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
 
     @property
     def best_epoch(self) -> int:
-        """The epoch with the best objective, from 0.
+        """The epoch with the best objective, from 0, or the last one where none is chosen.
 
         Of equals, the one that ``break_tie`` prefers, else the earliest.
         """
+        if not self._chooses:
+            return len(self._values) - 1
         sign = -1.0 if self._bench.direction == "maximize" else 1.0
         ranks = [
             (sign * value, break_tie(metrics))

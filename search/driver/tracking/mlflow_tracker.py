@@ -312,7 +312,7 @@ class MlflowTracker:
     def _deliver_repeat(self, record: Record) -> None:
         number, repeat, time_ms = record["number"], record["repeat"], record["time_ms"]
         tags = {KIND: "repeat", TRIAL: f"{number:03d}", REPEAT: str(repeat)}
-        run = self._open_run(tags, f"trial {number:03d} again, seed {repeat + 1}", time_ms)
+        run = self._open_run(tags, f"trial {number:03d} again, training {repeat + 1}", time_ms)
         if run.info.status == "RUNNING":
             points = [
                 point

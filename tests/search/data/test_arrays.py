@@ -339,7 +339,7 @@ BAD_ARRAYS = {
         r"one label or value for each clip.*\(5,\).*6 clips",
     ),
     "one column a class": ({"y": np.eye(2)[Y]}, {}, DataError, r"y\.argmax\(axis=1\)"),
-    "float labels": ({"y": Y + 0.5}, {}, DataError, r"integer type.*dtype=float64, .*0\.5"),
+    "float labels": ({"y": Y + 0.5}, {}, DataError, r"whole numbers\. Received: 0\.5 at clip 0"),
     "one class": ({"y": Y * 0}, {}, DataError, r"two classes or more.*only class '0' in 6 labels"),
     "an unnamed word": (
         {"y": np.array(["good", "bat"] * 3), "k": np.array(["good", "bad"])},

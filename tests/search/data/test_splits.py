@@ -190,7 +190,7 @@ BAD_SPLITS = {
         {},
         {"method": "blocks", "blocks": 1, "validation": 0.01},
         DataError,
-        r"validation side must not be empty.*0 validation.*Change split\.validation",
+        r"validation side must not be empty.*0 validation.*change split\.validation",
     ),
     "a gap that leaves nothing": (
         {},

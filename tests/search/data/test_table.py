@@ -38,9 +38,25 @@ def test_takes_settings_over(tmp_path: Path) -> None:
 
 def test_words_become_sorted_channels_over_all_files(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, a="n,w,g\n1,z,10\n2,,9\n", b="n,w,g\n3,x,\n4,z,9\n")
-    data = load(folder, categories=("w", "g"), channels="n")
+    data = load(folder, categories=("w", "g"), channels="n", missing="forward")
     assert data.channels == ("n", "w=x", "w=z", "g=9", "g=10")
-    assert data.rows[:, 1:].tolist() == [[0, 1, 0, 1], [0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 1, 0]]
+    assert data.rows[:, 1:].tolist() == [[0, 1, 0, 1], [0, 1, 1, 0], [1, 0, 1, 0], [0, 1, 1, 0]]
+    with pytest.raises(DataError, match=r"w=x"):  # a missing word is a missing value
+        load(folder, categories=("w", "g"), channels="n")
+
+
+def test_none_and_na_can_be_words(tmp_path: Path) -> None:
+    text = "a,y,w\n1,None,NA\n2,leak,SE\n3,,NA\n4,nan,null\n"
+    data = read(tmp_path, text, "classification", targets="y", categories="w", channels="a")
+    assert data.classes == ("None", "leak")
+    assert data.truths.tolist() == [0, 1, -1, -1]
+    assert data.channels == ("a", "w=NA", "w=SE", "w=null")
+    assert data.rows[:, 1:].tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]]
+
+
+def test_decimal_commas_are_told_of(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a='1,5' at .*Write decimals with a point"):
+        read(tmp_path, 'a,b,y\n"1,5",1,x\n"2,5",2,z\n', "classification", targets="y")
 
 
 @pytest.mark.parametrize(

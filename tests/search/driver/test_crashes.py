@@ -149,7 +149,7 @@ from search.driver.study import run_study
 class View(QuietView):
     def say(self, text):
         super().say(text)
-        if sum(" again, seed " in said for said in self.said) == 2:
+        if sum(" again, training " in said for said in self.said) == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 run_study(load_config({study!r}), View())
 """
@@ -169,7 +169,7 @@ def test_what_was_trained_to_find_the_winner_is_not_trained_twice(
     view = QuietView()
     summary = run_study(config, view)
     assert summary.ending is Ending.FINISHED
-    assert sum(" again, seed " in text for text in view.said) == 2
+    assert sum(" again, training " in text for text in view.said) == 2
     assert {mean["count"] for mean in summary.decision["means"].values()} == {2}
     assert summary.decision["together"]["count"] == 2
     assert not (storage_folder / "checkpoints" / "waves" / "repeats").exists()

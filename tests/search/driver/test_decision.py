@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,7 +30,6 @@ def repeats(
             seed=place,
             outcome="diverged" if value is None else "complete",
             value=value,
-            best_epoch=4 + 2 * place,
             naive=naive,
             overlap=overlap,
         )
@@ -41,17 +41,11 @@ def judge(
     finalists: list[TrialRow],
     trained: list[Repeat],
     direction: str = "maximize",
-    count: int = 3,
-    members: int = 1,
     together: Sequence[float] = (),
+    **winner: int,
 ) -> Decision:
-    config = make_config(
-        {
-            "name": "s",
-            "objective": {"metric": "accuracy"},
-            "winner": {"repeats": count, "members": members},
-        }
-    )
+    settings = {"objective": {"metric": "accuracy"}, "winner": {"repeats": 3, **winner}}
+    config = make_config({"name": "s", **settings})
     return decide(finalists, trained, direction, config, together)
 
 
@@ -61,7 +55,7 @@ def test_the_best_mean_wins_and_not_the_best_score_of_the_search() -> None:
     assert decision.trial == 0
     assert decision.means["0"].value == pytest.approx(0.75)
     assert decision.gap == pytest.approx(-0.03)
-    assert decision.epochs == {"0": 7}
+    assert decision.epochs == {"0": 4}
     assert decision.members == [0]
     assert decision.default is None
     assert "the default hyperparameters won" in decision.sentence
@@ -69,7 +63,10 @@ def test_the_best_mean_wins_and_not_the_best_score_of_the_search() -> None:
 
 def test_the_gap_is_what_the_search_promised_too_much() -> None:
     trained = repeats(7, [0.72, 0.70, 0.74]) + repeats(0, [0.6, 0.6, 0.6])
-    assert judge([row(7, 0.80), row(0, 0.72)], trained).gap == pytest.approx(0.08)
+    decision = judge([row(7, 0.80), row(0, 0.72)], trained)
+    assert decision.found == 0.80
+    assert decision.gap == pytest.approx(0.08)
+    assert "in the search trial 7 had 0.8000, better by 0.0800 than now" in decision.sentence
 
 
 def test_where_less_is_better_signs_are_turned() -> None:
@@ -95,7 +92,7 @@ def test_the_members_are_the_best_by_their_mean() -> None:
     three = [row(7, 0.9), row(4, 0.8), row(0, 0.7)]
     decision = judge(three, trained, members=2, together=[0.82, 0.84, 0.83])
     assert (decision.trial, decision.members) == (4, [4, 0])
-    assert decision.epochs == {"4": 7, "0": 7}
+    assert decision.epochs == {"4": 4, "0": 4}
     lower = judge(three, trained, "minimize", members=5, together=[0.6] * 3)
     assert lower.members == [7, 0, 4]
 
@@ -132,7 +129,26 @@ def test_it_is_better_only_where_the_whole_interval_says_so() -> None:
     unsure = judge([row(0, 0.7)], repeats(0, [0.8, 0.55, 0.62]))
     assert "not shown to be better than logistic regression" in unsure.sentence
     worse = judge([row(0, 0.7)], repeats(0, [0.40, 0.41, 0.39]))
-    assert "; worse than" in worse.sentence or ": worse than" in worse.sentence
+    assert "worse than logistic regression (by 0.2000 (0.1752 to 0.2248))" in worse.sentence
+
+
+def test_equal_scores_are_no_certainty() -> None:
+    decision = judge([row(0, 0.7)], repeats(0, [0.9] * 3))
+    assert math.isinf(decision.means["0"].high)
+    assert "not shown to be better than logistic regression (by 0.3000)" in decision.sentence
+
+
+def test_an_interval_ends_where_the_metric_does() -> None:
+    mean = judge([row(0, 0.7)], repeats(0, [0.8, 0.95, 0.99])).means["0"]
+    assert mean.high == 1.0
+    assert mean.low > 0
+
+
+def test_where_one_side_could_not_be_drawn_anew_the_interval_is_as_wide_as_of_those_drawn() -> None:
+    drawn = repeats(0, [0.7, 0.75, 0.8], overlap=0.25)
+    mixed = [replace(drawn[0], overlap=0.0), *drawn[1:]]
+    assert judge([row(0, 0.7)], mixed).means == judge([row(0, 0.7)], drawn).means
+    assert "each on another validation side" in judge([row(0, 0.7)], mixed).sentence
 
 
 def test_a_baseline_without_a_score_is_none_to_compare_with() -> None:
@@ -142,7 +158,7 @@ def test_a_baseline_without_a_score_is_none_to_compare_with() -> None:
 
 
 def test_more_trainings_than_are_asked_for_count_no_more() -> None:
-    assert judge([row(0, 0.7)], repeats(0, [0.6, 0.6, 0.9]), count=2).means["0"].value == 0.6
+    assert judge([row(0, 0.7)], repeats(0, [0.6, 0.6, 0.9]), repeats=2).means["0"].value == 0.6
 
 
 def test_the_interval_is_students() -> None:

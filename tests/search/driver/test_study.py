@@ -149,6 +149,7 @@ def test_where_labels_are_noise_the_winner_is_no_better_than_chance(
         storage_folder,
         data={"source": "arrays", "path": path},
         split={"method": "stratified"},
+        training={"max_epochs": 15, "patience": 15},
         budget={"trials": 8},
         winner={"candidates": 2, "repeats": 4},
     )
@@ -177,7 +178,7 @@ def test_a_finished_studys_best_are_compared_further_on_demand(
         winner = {"candidates": 1, "repeats": repeats}
         further = run_study(wave_study(waves, storage_folder, winner=winner, **few), view)
         # What was trained for one repeat is not trained again for two.
-        again = [text for text in view.said if " again, seed " in text]
+        again = [text for text in view.said if " again, training " in text]
         assert len(again) == len(further.decision["finalists"])
         assert further.decision["repeats"] == repeats
 

@@ -144,7 +144,7 @@ def test_a_training_after_the_search_is_a_run_of_its_own_and_told_twice_stays_on
     first, second = sorted(
         find_runs(storage_folder, kind="repeat"), key=lambda run: str(run.info.run_name)
     )
-    assert first.info.run_name == "trial 007 again, seed 1"
+    assert first.info.run_name == "trial 007 again, training 1"
     assert second.data.tags["lookback.repeat"] == "1"
     assert first.info.status == "FINISHED"
     assert first.data.params["units"] == "32"

@@ -36,7 +36,7 @@ from search.results.registry import (
     METRIC,
     STUDY_RUN,
     VALUE,
-    Verdict,
+    Standing,
     open_registry,
 )
 from search.results.winner import load_winner
@@ -141,8 +141,6 @@ def test_the_preprocessing_names_what_the_study_knew(export: Export, folder: Pat
 def test_the_lines_of_the_card_predict_without_this_project(export: Export, folder: Path) -> None:
     card = (export.folder / "README.md").read_text()
     use, serve, *_, registry = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
-    uri = store_uri(None, folder)
-    registry = registry.replace("set_tracking_uri(...)", f"set_tracking_uri({uri!r})")
     compare = """
 expected = np.load("example.npz")["predictions"]
 answer = model.predict(np.load("example.npz")["raw"])
@@ -298,16 +296,16 @@ def test_another_study_of_the_name_has_to_be_better_on_the_same_data(
 ) -> None:
     winner = load_winner("small", folder)
     registry = open_registry(winner, folder, None)
-    assert registry.judge() == Verdict()  # its own champion
+    assert registry.compare() == Standing()  # its own champion
     of_another = {**registry.facts, STUDY_RUN: "another run"}
     better = {**of_another, VALUE: str(winner.value - 0.1)}  # of the log loss
-    assert replace(registry, facts=better).judge() == Verdict()
-    no_better = replace(registry, facts=of_another).judge()
+    assert replace(registry, facts=better).compare() == Standing()
+    no_better = replace(registry, facts=of_another).compare()
     assert no_better.alias == CANDIDATE
     assert no_better.reason.startswith("version 1 stays champion: its log_loss on validation is")
-    metric = replace(registry, facts={**better, METRIC: "accuracy"}).judge()
+    metric = replace(registry, facts={**better, METRIC: "accuracy"}).compare()
     assert metric.reason.endswith("chosen by another metric, log_loss.")
-    data = replace(registry, facts={**better, FINGERPRINT: "0"}).judge()
+    data = replace(registry, facts={**better, FINGERPRINT: "0"}).compare()
     assert data.reason == "version 1 stays champion: it is of other data."
 
     client = open_client(store_uri(None, folder))

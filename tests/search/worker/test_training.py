@@ -18,6 +18,7 @@ from search.messages import (
     EpochReport,
     Outcome,
     RefitTrial,
+    RepeatTrial,
     TrainTrial,
     TrialEnded,
     Verdict,
@@ -25,7 +26,7 @@ from search.messages import (
 )
 from search.worker.batches import WindowBatches, epoch_order, make_batches, predict
 from search.worker.hyperparameters import AskingHyperParameters, replay
-from search.worker.retraining import refit_trial
+from search.worker.retraining import refit_trial, repeat_trial
 from search.worker.training import run_trial
 from search.worker.weights import load_weights, save_weights
 from search.worker.workbench import Candidate, Workbench, candidate_errors
@@ -367,6 +368,33 @@ def test_the_learning_rate_of_a_refit_falls_to_its_end(
     assert refit_trial(bench, order, Line(), replay(recorded)).weights
     (candidate,) = built
     assert float(candidate.model.optimizer.learning_rate) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("epochs", [2, None])
+def test_a_repeat_of_given_length_is_scored_after_its_last_epoch(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, epochs: int | None
+) -> None:
+    hp = defaults()
+    bench.build(hp, seed=5)
+    scores = deque([0.9, 0.6, 0.5, 0.4])
+    monkeypatch.setattr(
+        Workbench, "score", lambda *_: {"accuracy": scores.popleft(), "log_loss": 1.0}
+    )
+    monkeypatch.setattr(Workbench, "on", lambda self, data: self)
+    line, kept = Line(), bench.weights / "again.npz"
+    order = RepeatTrial(
+        number=2,
+        parameters=dict(hp.values),
+        seed=9,
+        data=Path("data"),
+        epochs=epochs,
+        weights=kept,
+    )
+    ended = repeat_trial(bench, order, line, replay(order.parameters))
+    # In the search the best epoch counts, and that is chosen by the targets that score it.
+    assert (ended.epochs, ended.value) == ((2, 0.6) if epochs else (4, 0.9))
+    assert [said.best for said in line.told if isinstance(said, EpochReport)][-1] == ended.value
+    assert kept.is_file()
 
 
 def test_weights_come_back_exactly(bench: Workbench, tmp_path: Path) -> None:
