@@ -131,6 +131,16 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path, text: bytes, message: 
         load_config(path)
 
 
+def test_borders_may_be_dates_of_toml(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(
+        'name = "a"\n[split]\nmethod = "time"\nvalidation_from = 2013-01-01\n'
+        "test_from = 2014-01-01T12:00:00\n"
+    )
+    split = load_config(path).split
+    assert (split.validation_from, split.test_from) == ("2013-01-01", "2014-01-01 12:00:00")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"must be a readable TOML file.*missing.toml"):
         load_config(tmp_path / "missing.toml")

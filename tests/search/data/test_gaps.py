@@ -41,6 +41,13 @@ def test_small_jitter_is_no_gap(tmp_path: Path) -> None:
     assert len(read(tmp_path, text, time="t").rows) == 5
 
 
+def test_where_stamps_jitter_the_step_is_their_median(tmp_path: Path) -> None:
+    times = np.cumsum(np.random.default_rng(0).normal(0.1, 0.003, 500))
+    text = "t,a\n" + "".join(f"{time:.6f},{row}\n" for row, time in enumerate(times))
+    step = read(tmp_path, text, time="t", gaps="ignore").step
+    assert step == pytest.approx(1e8, rel=0.01)
+
+
 def test_the_step_of_all_files_is_one(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, a="t,a\n0,1\n1,1\n2,1\n", b="t,a\n0,1\n2,1\n")
     with pytest.raises(DataError, match=r"1 gap, .*line 3 of 'b\.csv'"):

@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from search.config import SequenceLengthConfig, SplitConfig, StudyConfig, make_config
@@ -84,6 +85,50 @@ def test_frames_are_scaled_by_channel(tmp_path: Path) -> None:
     assert len(data.card.mean) == 2
     train = data.windows("train", 4)
     np.testing.assert_allclose(train.mean(axis=(0, 1, 2, 3)), 0, atol=1e-4)
+
+
+def test_masks_of_zero_and_one_are_no_nearly_black_pictures(tmp_path: Path) -> None:
+    masks = np.random.default_rng(0).integers(0, 2, (40, 6, 4, 4, 1), dtype=np.uint8)
+    path = tmp_path / "masks.npz"
+    np.savez(path, x=masks, scene=np.arange(40) // 4)
+    settings = {"source": "arrays", "path": path, "groups": "scene"}
+    task = {"kind": "frames", "horizon": 1}
+    config = make_config({"name": "m", "space": "seq2seq", "data": settings, "task": task})
+    data, _ = prepare_data(config, tmp_path / "data")
+    assert data.card.scale == (1.0,)
+
+
+def prepare_table(folder: Path, table: dict[str, Array], **settings: Any) -> SequenceData:
+    pd.DataFrame(table).to_csv(folder / "t.csv", index=False)
+    data = {"source": "table", "path": folder / "t.csv"}
+    split = {"method": "time"}
+    config = make_config({"name": "t", "data": data, "split": split} | settings)
+    return prepare_data(config, folder / "data")[0]
+
+
+def test_anomalies_in_training_rows_decide_no_scale(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).standard_normal(2000)
+    flags = np.zeros(2000, int)
+    flags[[300, 700, 1900]] = 1
+    values[[300, 700]] = 60
+    task = {"kind": "anomaly"}
+    length = {"high": 8}
+    table = {"a": values, "faulty": flags}
+    data = {"source": "table", "path": tmp_path / "t.csv", "targets": "faulty"}
+    found = prepare_table(tmp_path, table, data=data, task=task, sequence_length=length)
+    assert found.card.scale[0] == pytest.approx(1, abs=0.1)
+
+
+def test_values_far_from_zero_are_no_leak(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = {
+        "longitude": 13.405 + rng.normal(0, 0.0003, 2000),
+        "seconds": 1.7e9 + rng.normal(0, 25_000, 2000),
+        "a": rng.standard_normal(2000),
+    }
+    task = {"kind": "forecasting", "horizon": 2}
+    found = prepare_table(tmp_path, table, task=task, sequence_length={"high": 8})
+    assert len(found.ends["test"]) > 300
 
 
 def test_equal_data_are_prepared_once(tmp_path: Path) -> None:

@@ -250,6 +250,19 @@ def test_by_time_shares_are_of_each_recording() -> None:
     assert targets.ends[sides["test"]].tolist() == [*range(800, 1000), *range(1400, 1500)]
 
 
+def test_by_time_shares_are_of_what_an_official_test_part_leaves() -> None:
+    recordings = make_streams(1000, sides=mark_tests(np.arange(1000) >= 800))
+    targets = place(recordings, high=1, kind="regression")
+    sides = split_targets(recordings, targets, SplitConfig(method="time"), seed=0)
+    assert [len(sides[side]) for side in SIDES] == [640, 160, 200]
+
+
+def test_clips_are_not_split_by_time() -> None:
+    recordings = make_recordings()
+    with pytest.raises(ConfigError, match=r"split\.method must be another than 'time' for clips"):
+        split_targets(recordings, place(recordings), SplitConfig(method="time"), seed=0)
+
+
 def test_borders_may_be_time_stamps() -> None:
     stamps = np.datetime64("2013-01-01", "ns") + np.arange(100) * np.timedelta64(1, "D")
     recordings = make_streams(100, stamps=stamps)
@@ -259,6 +272,19 @@ def test_borders_may_be_time_stamps() -> None:
     assert targets.ends[sides["train"]].tolist() == list(range(31))
     assert targets.ends[sides["validation"]].tolist() == list(range(31, 59))
     assert targets.ends[sides["test"]].tolist() == list(range(59, 69))
+
+
+def test_a_border_that_may_be_a_year_or_a_row_is_refused() -> None:
+    stamps = np.datetime64("2010-01-01", "ns") + np.arange(3000) * np.timedelta64(1, "D")
+    recordings = make_streams(3000, stamps=stamps)
+    targets = place(recordings, high=1, kind="regression")
+    with pytest.raises(ConfigError, match=r"a year or a row.*'2013'.*Write '2013-01-01'"):
+        split_targets(
+            recordings, targets, SplitConfig(method="time", validation_from="2013"), seed=0
+        )
+    rows = SplitConfig(method="time", validation_from=2013, test_from=2500)
+    sides = split_targets(recordings, targets, rows, seed=0)
+    assert targets.ends[sides["validation"]][0] == 2013
 
 
 def test_what_the_source_calls_validation_and_test_is_kept() -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from tables import HOURS, read, refusal
+from tables import HOURS, load, read, refusal
 
 from search.errors import ConfigError, DataError
 
@@ -76,6 +77,23 @@ def test_stamps_are_read_in_many_forms(
     tmp_path: Path, stamps: tuple[str, str], second: str
 ) -> None:
     data = read(tmp_path, f"t,a\n{stamps[0]},1\n{stamps[1]},2\n", time="t")
+    assert data.stamps is not None
+    assert data.stamps[1] == np.datetime64(second)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "second"),
+    [
+        (pd.to_timedelta(["0s", "90s"]), "1970-01-01T00:01:30"),
+        (pd.period_range("2020-01-31", periods=2, freq="h"), "2020-01-31T01:00"),
+    ],
+)
+def test_elapsed_times_and_periods_are_stamps(
+    tmp_path: Path, stamps: "pd.Index[Any]", second: str
+) -> None:
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"t": stamps, "a": [1.0, 2.0]}).to_parquet(path)
+    data = load(path, time="t")
     assert data.stamps is not None
     assert data.stamps[1] == np.datetime64(second)
 

@@ -1,5 +1,6 @@
 """Targets: which rows are scored, for clips and for streams."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,21 @@ def test_a_stream_has_targets_from_the_longest_sequence_to_the_horizon() -> None
 def test_a_stream_has_a_longest_sequence_where_none_is_named() -> None:
     assert place(make_streams(500), kind="regression").longest == DEFAULT_LENGTH
     assert place(make_streams(30), kind="forecasting", horizon=10).longest == 20
+
+
+def test_where_short_recordings_are_left_out_most_decide_the_longest_sequence() -> None:
+    targets = place(make_streams(20, *[60] * 8, 90, drops_short=True), kind="regression")
+    assert targets.longest == 60
+    assert targets.notes == ("1 recordings were too short and left out.",)
+
+
+def test_it_is_said_who_keeps_the_sequence_short_and_a_baseline_away() -> None:
+    clips = np.zeros((3, 8, 1))
+    uneven = replace(make_clips(clips), starts=np.array([0, 8, 11, 24]))
+    (note,) = place(uneven).notes
+    assert note == "The longest sequence is 3, since 'clip 1' has no more steps."
+    (note,) = place(make_streams(90), high=12, kind="forecasting", season=24).notes
+    assert note.startswith("The last season is no baseline, since no window shows 24 rows")
 
 
 def test_targets_without_a_whole_truth_are_left_out_and_counted() -> None:

@@ -341,6 +341,19 @@ def test_a_video_without_room_for_the_horizon_is_too_short(tmp_path: Path) -> No
         load(root, "frames", horizon=10)
 
 
+def test_a_video_shorter_than_the_longest_window_is_left_out(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "videos")
+    video = VideoData(path=root, frame_rate=10, max_broken=0.5)
+    task = TaskConfig(kind="classification")
+    with pytest.raises(DataError, match=r"'run/a\.mp4' has 10 of the 11 frames needed"):
+        load_video(
+            video.model_copy(update={"max_broken": 0.1}), task, tmp_path / "c", print, longest=11
+        )
+    kept = load_video(video, task, tmp_path / "c", lambda *_: None, longest=11)
+    assert "run/a.mp4" not in kept.names
+    assert len(kept.names) == 3
+
+
 def test_a_class_without_a_usable_video_is_refused(tmp_path: Path) -> None:
     root = write_classes(tmp_path / "videos")
     (root / "jump").mkdir()
@@ -358,6 +371,7 @@ def test_other_files_are_passed_over(tmp_path: Path) -> None:
     write_video(root / "loose.mp4", [10] * 10)
     recordings = load(root)
     assert len(recordings.names) == 4
+    assert "Files that are no videos by their ending, passed over: 1." in recordings.description
     assert "Videos in no class folder, which were passed over: 1." in recordings.description
     assert "Folders without a video, which were passed over: 'empty'." in recordings.description
 
