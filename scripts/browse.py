@@ -53,7 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("study", nargs="?", help="by default the one that was begun last")
     parser.add_argument("--storage.folder", dest="folder", type=Path, default=Path("mlflow_runs"))
     parser.add_argument("--tracking.uri", dest="uri", help="another store than the folder's own")
-    parser.add_argument("--port", type=int, help="by default the first free one from 5000 on")
+    parser.add_argument(
+        "--port",
+        type=int,
+        choices=range(1, 65_536),
+        metavar="PORT",
+        help="by default the first free one from 5000 on",
+    )
     parser.add_argument(
         "--no-server", action="store_true", help="only print the link: a server runs already"
     )

@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The command line without the program.
 
     Returns:
-        0, or 2 after a mistake that the person can mend.
+        0, 2 after a mistake that the person can mend, or 130 after Ctrl-C.
     """
     parser = argparse.ArgumentParser(description="Export the best model of a study.")
     parser.add_argument("study")
@@ -29,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SearchError as exc:
         print(exc, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Stopped: nothing was replaced.", file=sys.stderr)
+        return 130
     _print(export)
     return 0
 

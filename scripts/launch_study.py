@@ -69,16 +69,6 @@ def _launch(config: StudyConfig, again: str) -> int:
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     show_summary(summary, console)
-    if summary.ending is Ending.FINISHED and not summary.leaders:
-        console.print("No trial is complete, so nothing is exported. Raise --budget.trials.")
-    elif summary.ending is Ending.FINISHED:
-        console.print("Exporting the best model.")
-        export = export_best(config.name, **place)
-        console.print(f"Exported to {export.folder}; registered as {export.model}@{export.alias}.")
-        if export.reason:
-            console.print(f"Not the champion: {export.reason}", markup=False)
-        for name, reason in export.left_out.items():
-            console.print(f"Not written: {name}: {reason}", markup=False)
     if summary.rows:
         from search.results.report import write_report  # noqa: PLC0415  # takes a second to load
 
@@ -91,6 +81,16 @@ def _launch(config: StudyConfig, again: str) -> int:
         words = ["scripts/run", "python", "scripts/browse.py", config.name, *store]
         console.print(f"To browse, start the UI: {shlex.join(words)}")
     console.print(link_study(config.name, uri, address, config.tracking.project))
+    if summary.ending is Ending.FINISHED and not summary.leaders:
+        console.print("No trial is complete, so nothing is exported. Raise --budget.trials.")
+    elif summary.ending is Ending.FINISHED:
+        console.print("Exporting the best model.")
+        export = export_best(config.name, **place)
+        console.print(f"Exported to {export.folder}; registered as {export.model}@{export.alias}.")
+        if export.reason:
+            console.print(f"Not the champion: {export.reason}", markup=False)
+        for name, reason in export.left_out.items():
+            console.print(f"Not written: {name}: {reason}", markup=False)
     if summary.ending is not Ending.FINISHED:
         console.print(f"The study is {summary.ending}. To go on: {again}")
     return INTERRUPTED if summary.ending is Ending.INTERRUPTED else 0

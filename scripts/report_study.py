@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The command line without the program.
 
     Returns:
-        0, or 2 after a mistake that the person can mend.
+        0, 2 after a mistake that the person can mend, or 130 after Ctrl-C.
     """
     parser = argparse.ArgumentParser(
         description="Write a study's report, one page that needs no network, and keep it with the "
@@ -32,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SearchError as exc:
         print(exc, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Stopped: nothing was replaced.", file=sys.stderr)
+        return 130
     print(f"{report.path}: {len(report.figures)} figures.")
     return 0
 

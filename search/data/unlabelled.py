@@ -14,7 +14,7 @@ from search.data.columns import list_some
 from search.data.recordings import Recordings, Report
 from search.data.sequences import Array
 from search.data.sheets import open_arrays
-from search.data.stamps import name_calendar
+from search.data.stamps import name_calendar, read_step, show_time
 from search.data.table import load_table
 from search.data.targets import any_within
 from search.data.video import load_clips
@@ -22,6 +22,8 @@ from search.errors import ConfigError, DataError
 
 RAW = "raw"
 """The array of raw windows that every study's model can be asked about."""
+OFF_RATE = 0.2
+"""How far, relatively, the time between rows may be from the study's: clocks and stamps are coarse."""
 KEPT = ("x", "y", "lengths", "channels")
 """Names of arrays that new clips may have too."""
 Settings = TypeVar("Settings", ArraysData, TableData, VideoData)
@@ -130,8 +132,22 @@ def _load_table(source: Source, path: Path, report: Report) -> Recordings:
         name for name in source.channels if name not in calendar and not name.startswith(words)
     )
     shown = {"channels": numbers, "targets": numbers[:1], "group": None, "sides": None}
+    if study.time and study.step is not None:
+        _check_rate(study.model_copy(update=shown), report)
     found = load_table(study.model_copy(update=shown), TASK, report)
     return _check_rows(found, source, absent=words)
+
+
+def _check_rate(study: TableData, report: Report) -> None:
+    """Refuse rows that are another time apart than those that the model learned from."""
+    own = {"step": None, "gaps": "ignore", "categories": (), "calendar": ()}
+    found = load_table(study.model_copy(update=own), TASK, report).step
+    wanted = read_step(study.step)
+    if found is not None and wanted is not None and abs(found - wanted) > OFF_RATE * wanted:
+        raise DataError(
+            f"Rows must be {show_time(wanted)} apart, as those that the model learned from. "
+            f"Received: rows that are mostly {show_time(found)} apart in {study.path.name!r}."
+        )
 
 
 def _check_rows(found: Recordings, source: Source, absent: tuple[str, ...] = ()) -> Recordings:

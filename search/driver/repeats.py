@@ -1,5 +1,6 @@
 """After the search the best trials are trained again, and the best mean is the winner."""
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,7 +10,8 @@ from search.config import StudyConfig
 from search.data.preparation import prepare_data
 from search.data.sequences import SequenceData
 from search.data.splits import DRAWN
-from search.driver.decision import Repeat, Scores, choose_members, decide
+from search.driver.decision import Decision, Repeat, Scores, choose_members, decide
+from search.driver.intervals import Mean
 from search.driver.leaderboard import TrialRow, write_study
 from search.driver.loop import StudyLoop
 from search.driver.optimization import draw_seed, repeat_seed
@@ -100,10 +102,30 @@ def find_winner(
     mean = decision.together or decision.means.get(str(decision.trial))
     table = write_study(trials.rows.values(), trials.direction, metric)
     tracker.log_study(
-        metrics={"winner_mean": mean.value, "winner_gap": decision.gap} if mean else {},
+        metrics=_list_metrics(decision, mean),
         tags={"decision": decision.sentence},
         description=f"{decision.sentence}\n\n{table}",
     )
+
+
+def _list_metrics(decision: Decision, mean: Mean | None) -> dict[str, float]:
+    """List what is known of the winner, each with the ends of its interval."""
+    means = {
+        "winner_mean": mean,
+        "winner_over_default": decision.default,
+        "winner_over_naive": decision.naive,
+    }
+    ends = {
+        f"{name}{end}": value
+        for name, found in means.items()
+        if found is not None
+        for end, value in (("", found.value), ("_low", found.low), ("_high", found.high))
+    }
+    return {
+        name: value
+        for name, value in {"winner_gap": decision.gap, **ends}.items()
+        if math.isfinite(value)
+    }
 
 
 def _repeats_folder(config: StudyConfig) -> Path:

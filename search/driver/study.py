@@ -23,7 +23,7 @@ from search.driver.executors.devices import default_slots, find_backend
 from search.driver.executors.inline import InlineExecutor
 from search.driver.executors.processes import ProcessExecutor
 from search.driver.interrupts import watch_interrupts
-from search.driver.leaderboard import TrialRow
+from search.driver.leaderboard import TrialRow, write_study
 from search.driver.lifelong import check_same, note_study
 from search.driver.loop import Ending, StudyLoop
 from search.driver.mirror import MirroredStorage
@@ -329,8 +329,22 @@ def _look_at_test(
             "test_looks": str(test["looks"]),
             "refit": str(test["refit"]).lower(),
         },
+        description=_describe_test(trials, test),
     )
     _log_tables(tracker, scored.tables)
+
+
+def _describe_test(trials: Trials, test: Mapping[str, Any]) -> str:
+    """Write what is known of a study that is finished, as Markdown."""
+    metric = trials.config.objective.metric
+    looks = "once" if test["looks"] == 1 else f"{test['looks']} times"
+    naive = ", ".join(f"{name} {one[metric]:.4f}" for name, one in test["baselines"].items())
+    found = (
+        f"On the test targets, looked at {looks}: {metric} {test['scores'][metric]:.4f} ({naive})."
+    )
+    table = write_study(trials.rows.values(), trials.direction, metric)
+    decided = trials.decision.get("sentence", "")
+    return "\n\n".join(part for part in (decided, found, table) if part)
 
 
 def _log_tables(tracker: Tracker, tables: Mapping[str, Table]) -> None:

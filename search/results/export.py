@@ -90,6 +90,8 @@ def export_best(study: str, *, folder: Path, uri: str | None = None) -> Export:
     """
     winner = load_winner(study, folder.absolute())
     place = _make_exports(folder.absolute()) / study
+    if place.exists():
+        _list_exported(place)
     with (
         FileLock(place.with_name(f".{study}.lock")),
         tempfile.TemporaryDirectory(dir=place.parent, prefix=".writing-") as aside,
@@ -109,6 +111,7 @@ def export_best(study: str, *, folder: Path, uri: str | None = None) -> Export:
         version = held or registry.register(package, winner)
         registry.crown(version, standing.alias)
         if place.exists():
+            _keep_others(place, room / "export")
             place.rename(room / "replaced")
         (room / "export").rename(place)
     return Export(
@@ -134,6 +137,32 @@ def _make_exports(folder: Path) -> Path:
             f"Received: storage.folder={str(folder)!r}."
         ) from None
     return exports
+
+
+def _list_exported(place: Path) -> set[str]:
+    """List the files that an earlier export wrote.
+
+    Raises:
+        StudyError: If the folder is none that was exported.
+    """
+    try:
+        lines = (place / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        raise StudyError(
+            f"{str(place)!r} must be free, or hold an export, which the new one replaces. "
+            f"Received: a folder without {CHECKSUMS}. Move it away."
+        ) from None
+    return {CHECKSUMS, *(line.partition("  ")[2] for line in lines)}
+
+
+def _keep_others(place: Path, export: Path) -> None:
+    """Move what somebody else put into an old export's folder into the new one's."""
+    known = _list_exported(place)
+    for path in [path for path in place.rglob("*") if path.is_file()]:
+        name = path.relative_to(place)
+        if name.as_posix() not in known and not (export / name).exists():
+            (export / name).parent.mkdir(parents=True, exist_ok=True)
+            path.rename(export / name)
 
 
 def _build(builder: FreshProcess, winner: Winner, room: Path) -> Built:

@@ -86,6 +86,7 @@ def predict_data(
         raise StudyError(str(exc)) from None
     facts = answering.facts
     _check_place(place, facts["task"])
+    _check_kept(place, data, export)
     check_normal_rows(normal_rows, facts)
     source = Source(
         data=facts["data"],
@@ -132,6 +133,13 @@ def _without_messages() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def _check_kept(place: Path, data: Path, export: Path) -> None:
+    """Refuse to write over what is read."""
+    whole = place.resolve()
+    if whole.is_relative_to(data.resolve()) or whole.is_relative_to(export.resolve()):
+        raise _refuse_place(place, "it is read, or lies in a folder that is")
 
 
 def _check_place(place: Path, kind: str) -> None:

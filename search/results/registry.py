@@ -73,6 +73,7 @@ class Registry:
         tags: What tells the trial's version from others.
         facts: What versions are compared by: the study's run, its data, metric and validation.
         maximizes: Whether a larger value of the metric is better.
+        finished: Whether the study's best trials were compared and tested.
     """
 
     client: MlflowClient
@@ -82,6 +83,7 @@ class Registry:
     tags: Mapping[str, str]
     facts: Mapping[str, str]
     maximizes: bool
+    finished: bool
 
     def find_version(self) -> ModelVersion | None:
         """Find the version that an earlier export of the same trial and weights registered.
@@ -179,6 +181,11 @@ class Registry:
         Raises:
             TrackingError: If the store does not answer.
         """
+        if not self.finished:
+            return Standing(
+                alias=CANDIDATE,
+                reason="the study is not finished: its best trials were not compared, nor tested.",
+            )
         with translate_errors(self.uri):
             models = self.client.search_registered_models(f"name = '{self.name}'")
             number = models[0].aliases.get(CHAMPION) if models else None
@@ -281,4 +288,5 @@ def open_registry(winner: Winner, folder: Path, uri: str | None) -> Registry:
         tags=tags,
         facts=facts,
         maximizes=study.direction == "maximize",
+        finished=bool(winner.test),
     )

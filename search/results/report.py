@@ -127,7 +127,7 @@ def _write_page(
     for picture in chain((draw(record) for draw in PICTURES), tested):
         parts += [f"<h2>{picture.title}</h2>", f"<p>{html.escape(picture.text)}</p>"]
         if picture.figure is None:
-            parts.append('<p class="small">Too few trials to draw this.</p>')
+            parts.append('<p class="small">Too few trials to draw this, or all alike in it.</p>')
             continue
         # The library stands in the page once, before the first figure.
         drawn = plotly.io.to_html(

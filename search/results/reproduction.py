@@ -46,6 +46,8 @@ from search.messages import (
 )
 
 SAME = 1e-6
+NO_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow says where there is no such run."""
 """Curves that differ by no more are the same: they are kept as they were, in double precision."""
 
 
@@ -198,7 +200,9 @@ def _find(client: MlflowClient, run_id: str) -> _Recorded:
     """
     try:
         run = client.get_run(run_id)
-    except MlflowException:
+    except MlflowException as exc:
+        if exc.error_code not in NO_RUN:
+            raise
         raise StudyError(
             f"RUN must be the id of a run of this store. Received: {run_id!r}. It stands on the run's "
             f"page in the MLflow UI."

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from recordings import make_clips
 from tables import write_folder
@@ -42,6 +43,19 @@ def test_raw_windows_are_read_whatever_the_study_read(tmp_path: Path, source: st
     found = load(tmp_path / "raw.npz", data, "abc", kind="forecasting")
     ends, _ = list_ends(found, reach=3)
     assert ends.tolist() == [3, 7]
+
+
+@pytest.mark.parametrize("gaps", ["ignore", "fill", "split"])
+def test_rows_of_another_rate_are_refused(tmp_path: Path, gaps: str) -> None:
+    table = {"t": pd.date_range("2026-01-01", periods=60, freq="10min"), "a": 1.0, "b": 2.0}
+    path = tmp_path / "new.csv"
+    pd.DataFrame(table).to_csv(path, index=False)
+    study = {"source": "table", "time": ["t"], "gaps": gaps, "missing": "forward"}
+    hourly = {**study, "step": "3600000000000ns"}
+    with pytest.raises(DataError, match=r"must be 0 days 01:00:00 apart.*mostly 0 days 00:10:00"):
+        load(path, hourly, "ab", kind="forecasting")
+    slower = {**study, "step": "600000000000ns"}
+    assert len(load(path, slower, "ab", kind="forecasting").rows) == 60
 
 
 def test_a_stream_is_answered_for_at_every_row_with_enough_before_it(tmp_path: Path) -> None:
@@ -94,15 +108,6 @@ def test_a_row_with_a_missing_value_is_in_no_window(tmp_path: Path) -> None:
     found = load(path, {"source": "table", "missing": "drop"}, "ab", kind="regression")
     ends, _ = list_ends(found, reach=2)
     assert ends.tolist() == [1, 4, 5]
-
-
-def test_rows_of_another_step_are_refused(tmp_path: Path) -> None:
-    lines = ("t,a", "2020-01-01 00:00,1", "2020-01-01 00:10,2", "2020-01-01 00:20,3")
-    path = write_folder(tmp_path, new="\n".join(lines))
-    data = {"source": "table", "time": ["t"]}
-    assert load(path, {**data, "step": "600000000000ns"}, "a").step == 600 * 10**9
-    with pytest.raises(DataError, match=r"by a step of 0 days 01:00.* largest of 0 days 00:10"):
-        load(path, {**data, "step": "3600000000000ns"}, "a")
 
 
 def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:

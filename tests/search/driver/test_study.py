@@ -149,9 +149,9 @@ def test_where_labels_are_noise_the_winner_is_no_better_than_chance(
         storage_folder,
         data={"source": "arrays", "path": path},
         split={"method": "stratified"},
-        training={"max_epochs": 15, "patience": 15},
-        budget={"trials": 8},
-        winner={"candidates": 2, "repeats": 4},
+        training={"max_epochs": 10},
+        budget={"trials": 6},
+        winner={"candidates": 2, "repeats": 3},
     )
     summary = run_study(config, QuietView())
     mean = summary.decision["means"][str(summary.decision["trial"])]

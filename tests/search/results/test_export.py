@@ -252,9 +252,14 @@ def test_the_trials_run_ends_as_it_ended_and_names_the_model(
 def test_a_second_export_replaces_the_folder_and_makes_no_second_version(
     export: Export, folder: Path
 ) -> None:
-    (export.folder / "stray.txt").write_text("of an older export")
+    (export.folder / "predictions.csv").write_text("somebody's own")
+    (export.folder / "model.old").write_text("of an older export")
+    with (export.folder / "SHA256SUMS").open("a") as file:
+        file.write("0  model.old\n")
     again = export_best("small", folder=folder)
-    assert not (again.folder / "stray.txt").exists()
+    assert not (again.folder / "model.old").exists()
+    assert (again.folder / "predictions.csv").read_text() == "somebody's own"
+    (again.folder / "predictions.csv").unlink()
     client = open_client(store_uri(None, folder))
     (version,) = client.search_model_versions("name = 'small'")
     assert str(version.version) == export.version
@@ -289,6 +294,24 @@ def test_a_served_model_answers_raw_windows_as_the_script_does(
         status, text = ask(free_port, windows[:, 1:].tolist())
         assert status == http.HTTPStatus.BAD_REQUEST
         assert "16" in text
+
+
+def test_a_folder_that_is_no_export_is_not_replaced(folder: Path, export: Export) -> None:
+    sums = (export.folder / "SHA256SUMS").rename(export.folder / "kept")
+    try:
+        with pytest.raises(StudyError, match=r"must be free, or hold an export.*Move it away"):
+            export_best("small", folder=folder)
+    finally:
+        sums.rename(export.folder / "SHA256SUMS")
+
+
+def test_the_best_so_far_of_a_study_that_is_not_finished_is_no_champion(
+    folder: Path, export: Export
+) -> None:
+    winner = load_winner("small", folder)
+    early = open_registry(replace(winner, test={}), folder, None).compare()
+    assert early.alias == CANDIDATE
+    assert early.reason.startswith("the study is not finished")
 
 
 def test_another_study_of_the_name_has_to_be_better_on_the_same_data(
@@ -335,10 +358,12 @@ def test_a_model_that_predicts_otherwise_in_a_fresh_process_replaces_and_registe
     older = folder / "exports" / "own" / "older.txt"
     older.parent.mkdir(parents=True)
     older.touch()
+    (older.parent / "SHA256SUMS").touch()
     with pytest.raises(StudyError, match=r"within 1e-06\. Received: a difference of 0\.\d+ in "):
         export_best("own", folder=folder)
     lock = folder / "exports" / ".own.lock"
-    assert {path for path in folder.glob("exports/**/*") if path.is_file()} == {lock, older}
+    sums = older.with_name("SHA256SUMS")
+    assert {path for path in folder.glob("exports/**/*") if path.is_file()} == {lock, older, sums}
     client = open_client(store_uri(None, folder))
     assert client.search_registered_models() == []
     assert client.search_logged_models([find_trial_run(folder).info.experiment_id]) == []

@@ -236,6 +236,15 @@ def test_what_cannot_be_written_or_judged_is_said_first(
         predict_data(export, tmp_path / "not_read.csv", tmp_path / out, normal_rows=rows)
 
 
+@pytest.mark.parametrize("out", ["new.csv", "export/out.csv"])
+def test_what_is_read_is_not_written_over(tmp_path: Path, out: str) -> None:
+    export = write_export(tmp_path / "export", repeat_last_row())
+    data = write_table(tmp_path, a=[1.0] * 4, b=[1.0] * 4)
+    with pytest.raises(StudyError, match="it is read, or lies in a folder that is"):
+        predict_data(export, data, tmp_path / out)
+    assert data.read_text().startswith("a,b\n1.0")
+
+
 def test_a_folder_that_is_no_export_and_a_changed_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"An export must hold model\.keras"):
         predict_data(tmp_path, tmp_path / "new.csv", tmp_path / "out.csv")
