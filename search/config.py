@@ -291,7 +291,7 @@ class TrainingConfig(_Section):
     batch_size: int = Field(64, ge=1)
     """Targets in one step, for a space that does not ask for a hyperparameter batch_size; the built-in spaces do."""
     refit: bool = True
-    """Whether the winner, with winner.members each member, is trained once more, on training and validation targets together and for the median of its best epochs, before the one look at the test set. Never for anomaly, whose threshold rests on validation targets that were not learned."""
+    """Whether the winner, with winner.members each member, is trained once more, on training and validation targets together and for as many epochs as its best one in the search was, before the one look at the test set. Never for anomaly, whose threshold rests on validation targets that were not learned."""
     max_seconds: float | None = Field(None, gt=0)
     """Time that one trial may take in one go, in seconds; then it ends as overtime, and the sampler learns from it."""
     max_parameters: int = Field(5_000_000, ge=1)
@@ -333,7 +333,7 @@ class WinnerConfig(_Section):
     candidates: int = Field(3, ge=1)
     """Best trials of the search that are trained again, beside the default hyperparameters."""
     repeats: int = Field(3, ge=0)
-    """Trainings of each, with fresh seeds and, where the split draws its sides at random, a fresh validation side; the best mean wins. 0: the best trial of the search wins."""
+    """Trainings of each, with fresh seeds and, where the split draws its sides at random, a fresh validation side, for as many epochs as its best one in the search was; the best mean wins. 0: the best trial of the search wins."""
     members: int = Field(1, ge=1)
     """Finalists whose mean prediction is scored on the test set and exported as one model, the best first: more than 1 where data are few and candidates differ. Not for anomaly."""
 

@@ -338,7 +338,8 @@ class TrialEnded:
 
     Attributes:
         outcome: What became of it.
-        value: The objective at its best epoch, or ``None`` if no epoch ended.
+        value: The objective at the epoch that counts, the best one but for a repeat of given
+            length; ``None`` if no epoch ended.
         best_epoch: From 0, or ``None`` if no epoch ended.
         epochs: How many epochs ended.
         parameters: Every hyperparameter's value, in the space's own units.

@@ -21,6 +21,8 @@ SLACK = 1.25
 """How much longer a run is than it takes on average, since copies make rare changes less rare."""
 FINENESS = 1e-4
 """Changes are compared in this fraction of a channel's standard deviation, past rounding."""
+RICH = 16
+"""Different numbers in a row from which on an equal window is taken for a copy."""
 LARGEST_PURGE = 0.5
 """Share of a side that may be dropped; past it the split itself is wrong."""
 GIVES_WAY: Mapping[Side, tuple[Side, ...]] = {
@@ -62,7 +64,8 @@ def audit_sides(
     number and by content: overlapping clips that were copied into a file share runs of
     consecutive equal rows. A run counts only where its changes from row to row are too rare to be
     equal by chance, so an idle sensor, padding, a counter or coarse readings give no false alarm;
-    a few rows tell of exact sensors, many of coarse ones. Groups are compared too, unless
+    a few rows tell of exact sensors, many of coarse ones. Where windows are too short for that, equal
+    ones count if their rows are rich, as frames are. Groups are compared too, unless
     recordings are split by time, where each of them stands on all sides.
 
     Args:
@@ -239,11 +242,25 @@ def _mark_runs(recordings: Recordings, longest: int) -> _Marks:
     sums = np.concatenate([[0], np.cumsum(bits)])
     told = sums[run - 1 :] - sums[: len(sums) - run + 1]
     telling = told + _surprise(hashes)[: len(told)] >= wanted
-    # a run that begins in one recording and ends in the next is nobody's
     starts = np.arange(len(told))
+    if run == longest:  # whole windows: too short for rare changes, not where rows are rich
+        telling |= ~any_within(~_find_rich(rows), starts, starts + run)
+    # a run that begins in one recording and ends in the next is nobody's
     whole = np.searchsorted(recordings.starts, starts, side="right")
     telling &= recordings.starts[whole] >= starts + run
     return _Marks(run=run, hashes=_hash_runs(hashes, run), telling=telling)
+
+
+def _find_rich(rows: Array) -> Array:
+    """Say which rows, as frames do, hold so many different numbers that chance repeats none."""
+    width = int(np.prod(rows.shape[1:]))
+    if width < RICH:
+        return np.zeros(len(rows), dtype=bool)
+    size, rich = rows_at_once(rows), np.empty(len(rows), dtype=bool)
+    for low in range(0, len(rows), size):
+        values = np.sort(rows[low : low + size].reshape(-1, width), axis=1)
+        rich[low : low + size] = 1 + (values[:, 1:] != values[:, :-1]).sum(axis=1) >= RICH
+    return rich
 
 
 def _surprise(hashes: Array) -> Array:

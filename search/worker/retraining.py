@@ -62,7 +62,7 @@ def refit_trial(
 ) -> TrialRefitted:
     """Train a complete trial's candidate on training and validation targets together.
 
-    Nothing is left to choose the epoch by, so it trains as long as its best epoch took. The space
+    Nothing is left to choose the epoch by, so it trains for as long as it took to its best epoch in the search. The space
     is told so: what falls with the epochs, as the learning rate, reaches its end.
 
     Args:

@@ -254,6 +254,25 @@ def test_rows_that_are_equal_by_chance_are_no_leak(draw: Any) -> None:
     assert all(len(kept[side]) == len(sides[side]) for side in SIDES)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_copies_of_short_clips_are_found_where_rows_are_rich(steps: int) -> None:
+    clips = np.random.default_rng(0).integers(0, 256, (60, steps, 6, 6, 1))
+    copied = make_clips(np.concatenate([clips, clips]), groups=None)
+    sides, config = split(copied, method="stratified")
+    with pytest.raises(DataError, match="No raw row may stand on two sides"):
+        audit(copied, sides, config.method)
+    apart = make_clips(clips, groups=None)
+    sides, config = split(apart, method="stratified")
+    assert "by content in runs of" in audit(apart, sides, config.method)[1]
+
+
+def test_short_windows_of_few_numbers_are_not_compared() -> None:
+    readings = np.random.default_rng(0).integers(0, 20, (60, 2, 3))
+    recordings = make_clips(readings, groups=None)
+    sides, config = split(recordings, method="stratified")
+    assert "not by content" in audit(recordings, sides, config.method)[1]
+
+
 def test_the_sentence_owns_up_where_content_is_too_coarse_to_compare() -> None:
     recordings = make_clips(switches(np.random.default_rng(0), 300)[..., :1], groups=None)
     sides, config = split(recordings, method="stratified")
