@@ -9,6 +9,9 @@ from search.errors import SearchError
 from search.results.export import Export, export_best
 from search.results.formats import list_sizes
 
+INTERRUPTED = 130
+"""What a shell expects of a program that Ctrl-C ended."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Export the model and print what was written.
@@ -31,13 +34,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("Stopped: nothing was replaced.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     _print(export)
     return 0
 
 
 def _print(export: Export) -> None:
-    print(f"Trial {export.trial} of study {export.model} is exported to {export.folder}:")
+    several = len(export.trials) > 1
+    who = f"{'The mean of trials' if several else 'Trial'} {', '.join(map(str, export.trials))}"
+    print(f"{who} of study {export.model} is exported to {export.folder}:")
     for name, size in list_sizes(export.folder).items():
         print(f"  {name:20} {size:>12,} bytes")
     print("Predictions differ, after loading in a fresh process, by at most:")

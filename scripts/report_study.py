@@ -7,6 +7,9 @@ from pathlib import Path
 
 from search.errors import SearchError
 
+INTERRUPTED = 130
+"""What a shell expects of a program that Ctrl-C ended."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the page and say where it is.
@@ -34,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("Stopped: nothing was replaced.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     print(f"{report.path}: {len(report.figures)} figures.")
     return 0
 

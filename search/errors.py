@@ -8,7 +8,7 @@
     - OversizedModel
     - DivergedTraining
     - OutOfMemory
-  x TrackingError     the tracking store cannot be opened at the start: fix its address
+  x TrackingError     the tracking store cannot be opened, or did not take everything: the message says which
   x StudyError        the study cannot be opened, continued or exported: the message says why
   x StudyStopped      too many failures in a row: look at the last one
 """

@@ -48,7 +48,7 @@ class Export:
 
     Attributes:
         folder: The export's folder.
-        trial: The trial's number.
+        trials: The numbers of the trials whose mean prediction it is, the winner first.
         model: The registered model's name.
         version: Its version.
         alias: The alias that the version has now: ``champion``, or ``candidate``.
@@ -59,7 +59,7 @@ class Export:
     """
 
     folder: Path
-    trial: int
+    trials: tuple[int, ...]
     model: str
     version: str
     alias: str
@@ -70,7 +70,7 @@ class Export:
 
 
 def export_best(study: str, *, folder: Path, uri: str | None = None) -> Export:
-    """Export the best trial's model, without training it again.
+    """Export the winner's model, or its members' mean as one model, without training again.
 
     It is written aside, loaded in a fresh process and compared. Only a good export gets its name,
     in the place of an older one, and only a good one is registered; the same trial once.
@@ -116,7 +116,7 @@ def export_best(study: str, *, folder: Path, uri: str | None = None) -> Export:
         (room / "export").rename(place)
     return Export(
         folder=place,
-        trial=winner.row.number,
+        trials=tuple(member.number for member in winner.members),
         model=study,
         version=str(version.version),
         alias=standing.alias,

@@ -50,7 +50,13 @@ def draw_leaderboard(summary: StudySummary) -> Table:
     metric = summary.config.objective.metric
     table = Table(box=None, pad_edge=False, highlight=False)
     table.add_column("trial")
-    for head in (f"{metric} (validation)", f"{metric} (test)", "best epoch", "steps", "weights"):
+    for head in (
+        f"{metric} (validation)",
+        f"{metric} (test)",
+        "best epoch",
+        "sequence length",
+        "weights",
+    ):
         table.add_column(head, justify="right")
     table.add_column("time", justify="right")
     alone = len(summary.decision.get("members", [0])) == 1

@@ -104,7 +104,7 @@ def test_an_export_holds_every_format_and_each_agrees_in_a_fresh_process(export:
     assert set(export.differences) == {*FORMATS, *CONVERTED} - set(export.left_out)
     assert all(export.differences[name] <= TOLERANCES[name] for name in export.differences)
     assert all(milliseconds > 0 for milliseconds in export.milliseconds.values())
-    assert (export.trial, export.model, export.version) == (0, "small", "1")
+    assert (export.trials, export.model, export.version) == ((0,), "small", "1")
     names = {path.name for path in export.folder.iterdir()}
     assert names - CONVERTED.keys() == {
         "README.md",
