@@ -542,10 +542,13 @@ def _make_settings(arguments: Sequence[str], default: Path) -> type[_Settings]:
     words = [word for argument in arguments for word in argument.split("=", 1)]
     named = [after for word, after in pairwise(words) if word == "--data.source"]
     if not named:
-        study = next((Path(word) for word in words if word.endswith(".toml")), default)
+        files = [Path(word) for word in words if word.endswith(".toml")]
+        if not files and arguments and not arguments[0].startswith("-"):
+            return _Settings  # a study file of another name
         with suppress(ConfigError):  # told when the whole command line is read
-            named.append(_look_up(_read_toml(study), "data", "source"))
-    data = SOURCES.get(str(named[-1])) if named else MachineData
+            settings = _read_toml(files[0] if files else default)
+            named.append(_look_up(settings, "data", "source") or MachineData().source)
+    data = SOURCES.get(str(named[-1])) if named else None
     if data is None:
         return _Settings
     return create_model(

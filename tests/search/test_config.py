@@ -178,6 +178,13 @@ def test_help_of_a_study_file_is_of_its_source(capsys: pytest.CaptureFixture[str
     assert "--data.unit" in capsys.readouterr().out
 
 
+def test_a_study_file_may_have_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.study"
+    path.write_text('name = "a"\n[data]\nsource = "arrays"\npath = "x.npz"\n')
+    config = parse_config([str(path), "--data.groups", "who"], STUDIES / "quickstart.toml")
+    assert config.data.groups == "who"
+
+
 def test_a_config_cannot_be_changed(study_file: Path) -> None:
     config = load_config(study_file)
     with pytest.raises(ValueError, match="frozen"):
