@@ -7,7 +7,7 @@ from pathlib import Path
 
 from search.errors import SearchError
 from search.results.export import Export, export_best
-from search.results.formats import list_sizes
+from search.results.formats import ASKED, list_sizes
 
 INTERRUPTED = 130
 """What a shell expects of a program that Ctrl-C ended."""
@@ -26,9 +26,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("study")
     parser.add_argument("--storage.folder", dest="folder", type=Path, default=Path("mlflow_runs"))
     parser.add_argument("--tracking.uri", dest="uri", help="another store than the folder's own")
+    parser.add_argument(
+        "--export.formats",
+        dest="formats",
+        nargs="*",
+        choices=tuple(ASKED),
+        help="formats of other runtimes to write; by default those that the study was begun with",
+    )
     arguments = parser.parse_args(argv)
     try:
-        export = export_best(arguments.study, folder=arguments.folder, uri=arguments.uri)
+        export = export_best(
+            arguments.study,
+            folder=arguments.folder,
+            uri=arguments.uri,
+            formats=arguments.formats,
+        )
     except SearchError as exc:
         print(exc, file=sys.stderr)
         return 2

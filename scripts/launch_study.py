@@ -85,7 +85,7 @@ def _launch(config: StudyConfig, again: str) -> int:
         console.print("No trial is complete, so nothing is exported. Raise --budget.trials.")
     elif summary.ending is Ending.FINISHED:
         console.print("Exporting the best model.")
-        export = export_best(config.name, **place)
+        export = export_best(config.name, **place, formats=config.export.formats)
         console.print(f"Exported to {export.folder}; registered as {export.model}@{export.alias}.")
         if export.reason:
             console.print(f"Not the champion: {export.reason}", markup=False)

@@ -370,6 +370,13 @@ class TrackingConfig(_Section):
     """Time between one report of the running study and the next, in seconds."""
 
 
+class ExportConfig(_Section):
+    """What the winner is exported as, beside .keras, SavedModel and the registered model."""
+
+    formats: tuple[Literal["onnx", "litert"], ...] = ("onnx", "litert")
+    """Formats of other runtimes, which need the extra 'export' and some seconds each; [] for none."""
+
+
 class StorageConfig(_Section):
     """Where studies, checkpoints and the embedded MLflow store are kept."""
 
@@ -406,6 +413,7 @@ class StudyConfig(_Section):
     winner: WinnerConfig = WinnerConfig()
     workers: WorkersConfig = WorkersConfig()
     tracking: TrackingConfig = TrackingConfig()
+    export: ExportConfig = ExportConfig()
     storage: StorageConfig = StorageConfig()
 
     @model_validator(mode="before")

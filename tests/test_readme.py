@@ -43,6 +43,7 @@ def test_the_first_command_ends_with_an_exported_model(storage_folder: Path) -> 
     first = shlex.split(blocks("bash")[0])
     assert first == ["scripts/run", "python", "scripts/launch_study.py"]
     short = ["--budget.trials", "1", "--training.max_epochs", "1", "--winner.repeats", "1"]
+    short += ["--export.formats", "onnx"]
     done = subprocess.run(
         [*first, *short, "--storage.folder", str(storage_folder)],
         cwd=ROOT,

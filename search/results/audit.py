@@ -63,7 +63,9 @@ def audit_study(name: str, *, folder: Path, uri: str | None = None) -> tuple[Tri
     # A queued trial was not begun, so MLflow has not heard of it.
     trials = {one.number: one for one in held.trials if one.state is not TrialState.WAITING}
     client = open_client(store_uri(uri, folder))
-    study = find_study(client, name, held.user_attrs["config"]["tracking"]["project"])
+    study = find_study(
+        client, name, held.user_attrs.get("config", {}).get("tracking", {}).get("project")
+    )
     runs: dict[int, list[Run]] = {}
     for run in search_runs(client, [study.experiment_id], {KIND: "trial", STUDY: name}):
         runs.setdefault(int(run.data.tags.get(TRIAL, -1)), []).append(run)

@@ -3,7 +3,8 @@
 import hashlib
 import importlib.util
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from search.results.answering import CHECKSUMS
 from search.results.card import write_card
 from search.results.comparison import Comparison
 from search.results.formats import (
+    ASKED,
     CARD,
     CONVERTED,
     FORMATS,
@@ -38,6 +40,7 @@ CONVERT = "search.results.conversion:convert_model"
 COMPARE = "search.results.comparison:compare_format"
 CONVERSION_SECONDS = 600.0
 """An unrolled LSTM of many steps can keep the converter busy for hours."""
+NOT_ASKED = "export.formats does not name it."
 NOT_INSTALLED = "the export extra is not installed. Export again by `scripts/run --extra export …`."
 NOT_CONVERTED = "it is converted by TensorFlow, which is not installed."
 
@@ -69,7 +72,9 @@ class Export:
     left_out: Mapping[str, str]
 
 
-def export_best(study: str, *, folder: Path, uri: str | None = None) -> Export:
+def export_best(
+    study: str, *, folder: Path, uri: str | None = None, formats: Sequence[str] | None = None
+) -> Export:
     """Export the winner's model, or its members' mean as one model, without training again.
 
     It is written aside, loaded in a fresh process and compared. Only a good export gets its name,
@@ -79,6 +84,8 @@ def export_best(study: str, *, folder: Path, uri: str | None = None) -> Export:
         study: The study's name.
         folder: The study file's ``storage.folder``.
         uri: Its ``tracking.uri``; ``None`` for the store in the folder.
+        formats: Which formats of other runtimes to write, as ``export.formats`` names them;
+            ``None`` for those that the study was begun with.
 
     Returns:
         Where the model is, and how far its formats agree.
@@ -104,7 +111,10 @@ def export_best(study: str, *, folder: Path, uri: str | None = None) -> Export:
         held = registry.find_version()
         package = registry.fetch(held, room / "held") if held else room / REGISTERED
         checked = _check(checker, winner, built, room, package)
-        built, checked = _convert(winner, built, checked, room)
+        asked = winner.config.export.formats if formats is None else formats
+        wanted = {ASKED[name] for name in asked}
+        found = _convert(wanted, winner.config.space, room)
+        built, checked = _join(found, built, checked)
         standing = registry.compare()
         registered = (standing.alias, hide_credentials(registry.uri))
         _write_papers(winner, built, checked, room / "export", registered)
@@ -199,11 +209,18 @@ def _check(
     return checked
 
 
-def _convert(winner: Winner, built: Built, checked: Checked, room: Path) -> tuple[Built, Checked]:
-    """Write the formats of other runtimes that are installed, at once, and compare each."""
+def _convert(wanted: AbstractSet[str], space: str, room: Path) -> dict[str, Comparison | str]:
+    """Write the formats of other runtimes that are wanted, at once, and compare each."""
+    left_out = dict.fromkeys(CONVERTED.keys() - wanted, NOT_ASKED)
     with ThreadPoolExecutor() as pool:  # each thread waits for processes
-        replies = pool.map(lambda name: _convert_one(name, winner.config.space, room), CONVERTED)
-        found = dict(zip(CONVERTED, replies, strict=True))
+        replies = pool.map(lambda name: _convert_one(name, space, room), sorted(wanted))
+        return {**left_out, **dict(zip(sorted(wanted), replies, strict=True))}
+
+
+def _join(
+    found: Mapping[str, Comparison | str], built: Built, checked: Checked
+) -> tuple[Built, Checked]:
+    """Put what is known of the converted formats beside what is known of the others."""
     good = {name: reply for name, reply in found.items() if isinstance(reply, Comparison)}
     left_out = {name: reply for name, reply in found.items() if isinstance(reply, str)}
     differences = {name: one.difference for name, one in good.items()}

@@ -19,6 +19,8 @@ CONVERTED: Mapping[str, tuple[str, str]] = {
     LITERT: ("tensorflow", "ai_edge_litert"),
 }
 """The formats of other runtimes: what writes and what loads each."""
+ASKED: Mapping[str, str] = {"onnx": ONNX, "litert": LITERT}
+"""The converted formats by what ``export.formats`` calls them."""
 HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
 """Whether a SavedModel can be written: JAX runs without TensorFlow too."""
 LOADER = "lookback_answering"

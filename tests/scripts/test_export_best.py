@@ -21,10 +21,11 @@ def test_it_prints_what_was_written_and_how_far_it_agrees(
     folder = tmp_path / "runs"
     run_small_study(folder, store_template, "small")
 
-    done = run_script("small", "--storage.folder", str(folder))
+    done = run_script("small", "--storage.folder", str(folder), "--export.formats", "onnx")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0] == f"Trial 0 of study small is exported to {folder}/exports/small:"
+    assert "  model.tflite         not written: export.formats does not name it." in lines
     size = (folder / "exports" / "small" / "model.keras").stat().st_size
     assert f"  {'model.keras':20} {size:>12,} bytes" in lines
     assert lines[-1] == "Registered in MLflow: models:/small@champion (version 1)."

@@ -46,6 +46,10 @@ repeats = 1
 """
 
 
+NO_CONVERSION = ["--export.formats", "[]"]
+"""What a test adds that has nothing to say of formats: each takes seconds."""
+
+
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.toml"
@@ -110,7 +114,8 @@ def test_the_same_study_completes_on_jax(
 ) -> None:
     pytest.importorskip("jax", reason="the extra 'jax' is not installed")
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    done = launch(command(study, storage_folder, "--budget.trials", "2", "--workers.count", "1"))
+    few = ["--budget.trials", "2", "--workers.count", "1", "--winner.repeats", "0"]
+    done = launch(command(study, storage_folder, *few, *NO_CONVERSION))
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"trial \d \| complete", done.stderr)) == 2
     assert "registered as tiny@champion" in done.stdout
@@ -122,7 +127,8 @@ def test_the_same_study_completes_on_jax(
 def test_ctrl_c_ends_at_the_next_epoch_and_the_same_command_goes_on(
     study: Path, storage_folder: Path
 ) -> None:
-    words = command(study, storage_folder, "--budget.trials", "5", "--workers.count", "2")
+    few = ["--budget.trials", "4", "--workers.count", "2"]
+    words = command(study, storage_folder, *few, *NO_CONVERSION)
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as running:
@@ -140,7 +146,7 @@ def test_ctrl_c_ends_at_the_next_epoch_and_the_same_command_goes_on(
     done = launch(words)
     assert done.returncode == 0, done.stderr
     audit = audit_study("tiny", folder=storage_folder)
-    assert len(audit) == 1 + 5
+    assert len(audit) == 1 + 4
     assert [text for trial in audit for text in trial.differences] == []
 
 
@@ -180,6 +186,7 @@ def live(store_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Live
     port = find_free_port()
     uri = f"http://me:canary-of-the-address@{HOST}:{port}"
     words = command(folder / "tiny.toml", store, "--workers.count", "1", "--tracking.uri", uri)
+    words += NO_CONVERSION
     shown = io.StringIO()
     with serve_store(store_uri(None, store), port, store / "artifacts"):
         terminal = pexpect.spawn(

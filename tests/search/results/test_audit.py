@@ -32,7 +32,6 @@ ENDINGS = [
 def folder(storage_folder: Path) -> Path:
     """A storage folder in which Optuna and MLflow hold the same five trials."""
     study = optuna.create_study(storage=open_storage(storage_folder), study_name="har")
-    study.set_user_attr("config", {"tracking": {"project": "lookback"}})
     tracker = open_tracker(
         study="har",
         config=TrackingConfig(),

@@ -16,7 +16,7 @@ from studies import run_small_study
 from search.data.preparation import prepare_data
 from search.driver.tracking.store import open_client, store_uri
 from search.results.export import export_best
-from search.results.formats import CONVERTED, FORMATS, TOLERANCES
+from search.results.formats import ASKED, FORMATS, TOLERANCES
 from search.results.prediction import predict_data
 from search.results.runtimes import load_registered
 from search.tasks import make_task
@@ -25,13 +25,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 DIGITS = {"source": "digits", "sequences": 60, "frames": 5, "canvas": 9}
 STUDIES: dict[str, dict[str, Any]] = {
     "regression": {
+        "export": {"formats": []},
         "task": {"kind": "regression"},
         "space": "video",
         "split": {"method": "stratified"},
     },
     "forecasting": {"task": {"kind": "forecasting", "horizon": 3}},
     "anomaly": {"task": {"kind": "anomaly", "errors": "absolute", "threshold_by": "recording"}},
-    "foretold": {"task": {"kind": "anomaly"}, "space_arguments": {"detector": "predictor"}},
+    "foretold": {
+        "export": {"formats": []},
+        "task": {"kind": "anomaly"},
+        "space_arguments": {"detector": "predictor"},
+    },
     "frames": {"data": DIGITS, "space": "seq2seq", "task": {"kind": "frames", "horizon": 2}},
     "clips": {
         "space": "video",
@@ -81,7 +86,8 @@ def test_the_lines_of_the_card_predict_without_this_project(
     )
 
     export = export_best(name, folder=folder)
-    assert set(export.differences) == {*FORMATS, *(CONVERTED if HAS_EXTRA else ())}
+    asked = {ASKED[form] for form in summary.config.export.formats} if HAS_EXTRA else set()
+    assert set(export.differences) == {*FORMATS, *asked}
     assert all(export.differences[form] <= TOLERANCES[form] for form in export.differences)
     card = (export.folder / "README.md").read_text()
     use = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)[0]

@@ -423,11 +423,10 @@ def test_a_space_that_builds_another_model_than_the_trials_is_refused(
 
 
 def test_the_chosen_trial_is_exported_and_not_the_best_of_the_search(
-    tmp_path: Path, store_template: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store_template: Path
 ) -> None:
-    monkeypatch.setattr("search.results.export.CONVERTED", {})  # other tests convert
     place = tmp_path / "mlflow_runs"
-    settings = {"budget": {"trials": 2}, "pruner": {"name": "none"}}
+    settings = {"budget": {"trials": 2}, "pruner": {"name": "none"}, "export": {"formats": []}}
     summary = run_small_study(
         place, store_template, "two", winner={"candidates": 2, "repeats": 1}, **settings
     )
