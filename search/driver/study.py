@@ -5,25 +5,23 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import optuna
-import pandas as pd
 import tomli_w
 
 from search.config import StudyConfig
 from search.data.preparation import prepare_data
-from search.data.sequences import SequenceData
 from search.data.targets import sequence_lengths
 from search.driver.executors.base import Executor
 from search.driver.executors.devices import default_slots, find_backend
 from search.driver.executors.inline import InlineExecutor
 from search.driver.executors.processes import ProcessExecutor
 from search.driver.interrupts import watch_interrupts
-from search.driver.leaderboard import TrialRow, write_study
+from search.driver.leaderboard import TrialRow
 from search.driver.lifelong import check_same, note_study
 from search.driver.loop import Ending, StudyLoop
 from search.driver.mirror import MirroredStorage
@@ -32,12 +30,13 @@ from search.driver.provenance import describe_study, dump_settings, flatten_sett
 from search.driver.repeats import find_winner
 from search.driver.requests import Room, list_space
 from search.driver.storage import open_storage, study_lock
+from search.driver.testing import look_at_test
 from search.driver.tracking.spool import spool_path
 from search.driver.tracking.tracker import Tracker
 from search.driver.trials import Trials, weights_folder
 from search.errors import ConfigError, StudyError, TrackingError
-from search.messages import ScoreMembers, Table, TrialScored, WorkerSetup
-from search.tasks import Baseline, Direction, Task, make_task, objective_direction
+from search.messages import Table, WorkerSetup
+from search.tasks import Baseline, Direction, make_task, objective_direction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,9 +146,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
             if Ending.FINISHED in endings:
                 find_winner(trials, tracker, loop, task, (data, data_folder), view)
                 view.say("Looking at the test set, once.")
-                # an anomaly's threshold rests on validation targets, which nothing may have learned
-                refit = config.training.refit and task.kind != "anomaly"
-                _look_at_test(trials, tracker, loop, task, data, refit)
+                look_at_test(trials, tracker, loop, task, data)
         return summarize(config, trials, endings[0])
 
 
@@ -285,70 +282,3 @@ def _write_study_file(config: StudyConfig, folder: Path) -> str:
     text = tomli_w.dumps(dump_settings(config))
     (folder / f"{config.name}.toml").write_text(text, encoding="utf-8")
     return text
-
-
-def _look_at_test(
-    trials: Trials,
-    tracker: Tracker,
-    loop: StudyLoop,
-    task: Task,
-    data: SequenceData,
-    refit: bool,
-) -> None:
-    """Score the winner, and baselines fitted on what it saw, on the test targets."""
-    rows, before = trials.members, trials.notes.get("test", {})
-    if not rows or trials.look:
-        return
-    searched = [row.as_member() for row in rows]
-    epochs = {str(member.number): member.epochs for member in searched}
-    members = loop.refit(rows, trials.decision.get("epochs", epochs)) if refit else searched
-    refitted = members != searched
-    order = ScoreMembers(members=tuple(members))
-    (scored,) = loop.ask([order], TrialScored, "Scoring on the test targets")
-    learned = data.with_more_training() if refitted else data
-    test = {
-        "looks": before.get("looks", 0) + 1,
-        "refit": refitted,
-        "members": [asdict(member) for member in members],
-        "scores": dict(scored.metrics),
-        "tables": dict(scored.tables),
-        "baselines": {one.name: one.score(data, "test") for one in task.baselines(learned)},
-    }
-    kept = {
-        member.weights for member in (*members, *(row.as_member() for row in trials.rows.values()))
-    }
-    for member in before.get("members", []):
-        if member["weights"] not in kept:
-            Path(member["weights"]).unlink(missing_ok=True)
-    trials.note("test", test)
-    tracker.log_study(
-        metrics={f"test_{name}": value for name, value in test["scores"].items()},
-        tags={
-            "winner": str(rows[0].number),
-            "members": ", ".join(str(row.number) for row in rows),
-            "test_looks": str(test["looks"]),
-            "refit": str(test["refit"]).lower(),
-        },
-        description=_describe_test(trials, test),
-    )
-    _log_tables(tracker, scored.tables)
-
-
-def _describe_test(trials: Trials, test: Mapping[str, Any]) -> str:
-    """Write what is known of a study that is finished, as Markdown."""
-    metric = trials.config.objective.metric
-    looks = "once" if test["looks"] == 1 else f"{test['looks']} times"
-    naive = ", ".join(f"{name} {one[metric]:.4f}" for name, one in test["baselines"].items())
-    found = (
-        f"On the test targets, looked at {looks}: {metric} {test['scores'][metric]:.4f} ({naive})."
-    )
-    table = write_study(trials.rows.values(), trials.direction, metric)
-    decided = trials.decision.get("sentence", "")
-    return "\n\n".join(part for part in (decided, found, table) if part)
-
-
-def _log_tables(tracker: Tracker, tables: Mapping[str, Table]) -> None:
-    """Keep each table of the test look as a CSV file with the study."""
-    for name, (heads, lines) in tables.items():
-        text = pd.DataFrame(list(lines), columns=list(heads)).to_csv(index=False)
-        tracker.log_text(f"test_{name.replace(' ', '_')}.csv", text)
