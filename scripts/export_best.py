@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(exc, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Stopped: nothing was replaced.", file=sys.stderr)
+        print("Stopped. Run it again to go on.", file=sys.stderr)
         return INTERRUPTED
     _print(export)
     return 0

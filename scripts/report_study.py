@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(exc, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Stopped: nothing was replaced.", file=sys.stderr)
+        print("Stopped. Run it again to go on.", file=sys.stderr)
         return INTERRUPTED
     print(f"{report.path}: {len(report.figures)} figures.")
     return 0

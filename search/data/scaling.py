@@ -63,7 +63,8 @@ def fit_scaling(
         targets: All targets.
         training: The numbers of the training targets.
         frames: Whether frames are predicted: then they are scaled to the range from 0 to 1 by
-            what a byte holds, or, where it holds 0 and 1 alone and for other numbers, by the smallest and largest training value.
+            what a byte holds, or, where it holds 0 and 1 alone and for other numbers, by the
+            smallest and largest training value.
 
     Returns:
         Means and spreads in float32.

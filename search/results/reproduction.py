@@ -46,9 +46,9 @@ from search.messages import (
 )
 
 SAME = 1e-6
+"""Curves that differ by no more are the same: they are kept as they were, in double precision."""
 NO_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What MLflow says where there is no such run."""
-"""Curves that differ by no more are the same: they are kept as they were, in double precision."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,8 +62,9 @@ def refit_trial(
 ) -> TrialRefitted:
     """Train a complete trial's candidate on training and validation targets together.
 
-    Nothing is left to choose the epoch by, so it trains for as long as it took to its best epoch in the search. The space
-    is told so: what falls with the epochs, as the learning rate, reaches its end.
+    Nothing is left to choose the epoch by, so it trains for as long as it took to its best epoch in
+    the search. The space is told so: what falls with the epochs, as the learning rate, reaches its
+    end.
 
     Args:
         bench: The worker's data and task.

@@ -134,7 +134,7 @@ def keep(write: Callable[[], None], path: Path, channel: Channel) -> None:
 class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
     """Scores and reports every epoch, keeps the best one, and stops ``fit`` when told to.
 
-    Where ``chooses`` is false the last epoch is kept, whatever it scores, and patience has no end.
+    Where ``chooses`` is false the last epoch is kept, whatever it scores, and patience never ends it.
     """
 
     def __init__(self, bench: Workbench, channel: Channel, *, chooses: bool = True) -> None:
