@@ -100,6 +100,16 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> Checkpoint | Non
     return None
 
 
+def remove_checkpoint(path: Path) -> None:
+    """Remove a trial's checkpoint, the one before it, and what was being written.
+
+    Args:
+        path: The file that ``save_checkpoint`` was given.
+    """
+    for file in path.parent.glob(f"*{path.name}*"):
+        file.unlink()
+
+
 def _read(path: Path) -> Checkpoint | None:
     try:
         content = path.read_bytes()

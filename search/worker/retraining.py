@@ -5,15 +5,9 @@ import traceback
 from search.data.sequences import Side
 from search.errors import CandidateError
 from search.messages import Outcome, RefitTrial, RepeatTrial, TrialEnded, TrialRefitted
+from search.worker.curve import Channel, Curve, keep
 from search.worker.hyperparameters import AskingHyperParameters
-from search.worker.training import (
-    OUTCOMES,
-    Channel,
-    Curve,
-    Plan,
-    fit_candidate,
-    keep,
-)
+from search.worker.training import OUTCOMES, Plan, fit_candidate
 from search.worker.weights import save_weights
 from search.worker.workbench import Workbench, candidate_errors
 

@@ -24,10 +24,11 @@ from search.messages import (
     WorkerReady,
     WorkerSetup,
 )
+from search.worker.curve import Channel
 from search.worker.hyperparameters import AskingHyperParameters, replay
 from search.worker.members import rebuild
 from search.worker.retraining import refit_trial, repeat_trial
-from search.worker.training import Channel, run_trial
+from search.worker.training import run_trial
 from search.worker.workbench import Workbench
 from spaces import SPACES
 

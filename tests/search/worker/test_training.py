@@ -8,9 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from benches import Killed, Line, defaults, make_bench
 
-from search.config import make_config
-from search.data.preparation import prepare_data
 from search.data.sequences import Windows
 from search.errors import ConfigError, InvalidArchitecture, OutOfMemory
 from search.messages import (
@@ -22,34 +21,15 @@ from search.messages import (
     TrainTrial,
     TrialEnded,
     Verdict,
-    WorkerSetup,
 )
 from search.worker.batches import WindowBatches, epoch_order, make_batches, predict
-from search.worker.hyperparameters import AskingHyperParameters, replay
+from search.worker.hyperparameters import replay
 from search.worker.retraining import refit_trial, repeat_trial
 from search.worker.training import run_trial
 from search.worker.weights import load_weights, save_weights
 from search.worker.workbench import Candidate, Workbench, candidate_errors
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-
-
-class Line:
-    """A driver that gives prepared verdicts and keeps what it is told."""
-
-    def __init__(self, *verdicts: Verdict) -> None:
-        self.verdicts = deque(verdicts)
-        self.told: list[Any] = []
-
-    def send(self, message: Any) -> None:
-        self.told.append(message)
-
-    def recv(self) -> Verdict:
-        return self.verdicts.popleft() if self.verdicts else Verdict()
-
-
-def defaults(**answers: Any) -> AskingHyperParameters:
-    return AskingHyperParameters(ask=lambda q: answers.get(q.name, q.default))
 
 
 def forget(bench: Workbench) -> None:
@@ -60,21 +40,7 @@ def forget(bench: Workbench) -> None:
 
 @pytest.fixture
 def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Workbench:
-    config = make_config(
-        {
-            "name": "bench",
-            "data": {"source": "machine", "machines": 8, "rows": 600},
-            "sequence_length": {"low": 8, "high": 24},
-            "objective": {"metric": "accuracy"},
-            "training": {"max_epochs": 4},
-            **getattr(request, "param", {}),
-        }
-    )
-    _, folder = prepare_data(config, tmp_path / "data")
-    weights = tmp_path / "weights"
-    weights.mkdir()
-    setup = WorkerSetup(config=config, data=folder, weights=weights, log=tmp_path / "log")
-    return Workbench(setup)
+    return make_bench(tmp_path, **getattr(request, "param", {}))
 
 
 def test_every_target_is_trained_on_in_every_epoch() -> None:
@@ -168,15 +134,6 @@ def test_a_verdict_ends_training_after_the_epoch_and_keeps_nothing(bench: Workbe
     assert (ended.outcome, ended.epochs, ended.reason) == (Outcome.PRUNED, 2, "too slow")
     assert ended.weights == ""
     assert list(bench.weights.glob("*.npz")) == []
-
-
-class Killed(Line):
-    """A driver that dies while it is asked for a verdict."""
-
-    def recv(self) -> Verdict:
-        if not self.verdicts:
-            raise EOFError
-        return self.verdicts.popleft()
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])

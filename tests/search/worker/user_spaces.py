@@ -84,6 +84,64 @@ class OwnFit(ConditionalModel):
         return model.fit(*args, batch_size=hp.Choice("batch_size", [16, 32]), **kwargs)
 
 
+class InOrder(ConditionalModel):
+    """A fit of its own that goes through the rows as they come."""
+
+    def fit(self, hp, model, *args, **kwargs):
+        return model.fit(
+            *args, batch_size=hp.Choice("batch_size", [16, 32]), shuffle=False, **kwargs
+        )
+
+
+class TrainsBefore(ConditionalModel):
+    """One epoch of warming up that no callback sees."""
+
+    def fit(self, hp, model, x, y, **kwargs):
+        model.fit(x, y, shuffle=False, verbose=0)
+        return model.fit(x, y, shuffle=False, **kwargs)
+
+
+class CompilesAgain(ConditionalModel):
+    """The optimizer is chosen in fit."""
+
+    def fit(self, hp, model, x, y, **kwargs):
+        model.compile("rmsprop", "sparse_categorical_crossentropy")
+        return model.fit(x, y, shuffle=False, **kwargs)
+
+
+class FitsTwice(ConditionalModel):
+    """Three epochs of all steps, then the rest with another loss, both with the callbacks."""
+
+    def fit(self, hp, model, x, y, **kwargs):
+        known = {**kwargs, "epochs": 3}
+        known.pop("initial_epoch", None)
+        model.fit(x, y, shuffle=False, **known)
+        return model.fit(x, y, shuffle=False, **{**kwargs, "epochs": 1})
+
+
+class NamesItsArguments(ConditionalModel):
+    """A fit that takes what it knows, and initial_epoch is none of it."""
+
+    def fit(self, hp, model, *data, validation_data, epochs, callbacks, verbose):
+        return model.fit(*data, epochs=epochs, callbacks=callbacks, verbose=0, shuffle=False)
+
+
+class CountsItsEpochs(ConditionalModel):
+    """KerasTuner's guide: a training loop of its own."""
+
+    def fit(self, hp, model, x, y, callbacks, epochs, **kwargs):
+        listening = keras.callbacks.CallbackList(callbacks, model=model)
+        listening.on_train_begin()
+        for epoch in range(epochs):
+            listening.on_epoch_begin(epoch)
+            losses = [
+                model.train_on_batch(x[i : i + 32], y[i : i + 32]) for i in range(0, len(x), 32)
+            ]
+            listening.on_epoch_end(epoch, {"loss": sum(losses) / len(losses)})
+            if model.stop_training:
+                return
+
+
 def raises(hp):
     """A person's mistake: a name that does not exist."""
     return keras.Sequential([kears.layers.Dense(4)])  # noqa: F821

@@ -1,0 +1,212 @@
+"""A candidate's curve: every epoch is scored, reported, judged and kept."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+
+from search.data.sequences import Array
+from search.disk import wait_for_room
+from search.errors import DivergedTraining
+from search.messages import DiskNews, EpochReport, Outcome, TrialEnded, Verdict
+from search.tasks import break_tie
+from search.worker.checkpoints import (
+    Checkpoint,
+    get_state,
+    load_checkpoint,
+    remove_checkpoint,
+    save_checkpoint,
+    set_state,
+)
+from search.worker.hyperparameters import AskingHyperParameters
+from search.worker.memory import own_memory_mb
+from search.worker.own_fit import BeginsAgain, FitWatch, fits_itself, takes_initial_epoch
+from search.worker.workbench import Candidate, Workbench
+
+
+class Channel(Protocol):
+    """A worker's line to the driver."""
+
+    def send(self, message: Any) -> None:
+        """Hand over one message."""
+
+    def recv(self) -> Any:
+        """Wait for one message.
+
+        Raises:
+            EOFError: If the driver is gone.
+        """
+
+
+def keep(write: Callable[[], None], path: Path, channel: Channel) -> None:
+    """Write a file; while the disk is full, tell the driver and wait."""
+    wait_for_room(write, place=path, say=lambda text: channel.send(DiskNews(text=text)))
+
+
+class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
+    """Scores and reports every epoch, keeps the best one, and stops ``fit`` when told to.
+
+    Where ``chooses`` is false the last epoch is kept, whatever it scores, and patience never ends it.
+    """
+
+    def __init__(self, bench: Workbench, channel: Channel, *, chooses: bool = True) -> None:
+        super().__init__()
+        self._chooses = chooses
+        self.candidate: Candidate
+        self.verdict = Verdict()
+        self.best_weights: list[Array] = []
+        self.reason = ""
+        self._bench = bench
+        self._channel = channel
+        self._start = time.monotonic()
+        self._epoch_start = self._start
+        self._values: list[float] = []
+        self._metrics: list[Mapping[str, float]] = []
+        self._identity: Mapping[str, Any] = {}
+        self._checkpoint: Path | None = None
+        self._watch: FitWatch | None = None
+        self._taken_up = False
+
+    def go_on(self, candidate: Candidate, identity: Mapping[str, Any], path: Path) -> None:
+        """Keep checkpoints, and take up the one that is there, if it is of this trial.
+
+        Args:
+            candidate: Built as the trial's was.
+            identity: What the trial is.
+            path: Where its checkpoint lies.
+        """
+        own = fits_itself(candidate.hypermodel)
+        if own and not takes_initial_epoch(candidate.hypermodel):
+            return
+        self._identity, self._checkpoint = identity, path
+        found = load_checkpoint(path, identity)
+        if found is not None:
+            set_state(candidate.model, found)
+            self._values, self._metrics = list(found.values), list(found.metrics)
+            self.best_weights = list(found.best)
+            self._start -= found.seconds
+            self._taken_up = True
+        if own:
+            self._watch = FitWatch(candidate.model, self.epochs)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs have ended."""
+        return len(self._values)
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Watch a hypermodel's own ``fit``."""
+        if self._watch is not None and not self._watch.begins(self.model, self.params):
+            self._forget()
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Note the time."""
+        self._epoch_start = time.monotonic()
+        if self._watch is not None and not self._watch.begins_epoch(epoch):
+            self._forget()
+
+    def _forget(self) -> None:
+        """Keep no checkpoint of a ``fit`` that cannot go on from one.
+
+        Raises:
+            BeginsAgain: If it has just been given one.
+        """
+        if self._checkpoint is not None:
+            remove_checkpoint(self._checkpoint)
+        self._checkpoint = None
+        if self._taken_up:
+            raise BeginsAgain
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Score the validation side, report, and hear the verdict."""
+        if self.verdict.outcome is not None:  # a loop of a person's own that trains on
+            return
+        train = {f"train_{k}": float(v) for k, v in (logs or {}).items() if "val_" not in k}
+        if not math.isfinite(train.get("train_loss", 0.0)):
+            raise DivergedTraining(f"The loss must stay finite. Received: {train['train_loss']}.")
+        try:
+            scores = self._bench.score(self.candidate, "validation")
+        except ValueError as exc:  # ours: the candidate was tried before it was trained
+            raise RuntimeError("The validation targets could not be scored.") from exc
+        metrics = train | {f"val_{name}": value for name, value in scores.items()}
+        value = scores[self._bench.config.objective.metric]
+        if not math.isfinite(value):
+            raise DivergedTraining(f"The objective must stay finite. Received: {value}.")
+        self._values.append(value)
+        self._metrics.append(metrics)
+        if self.best_epoch == len(self._values) - 1:
+            self.best_weights = self.model.get_weights()
+        self._channel.send(
+            EpochReport(
+                epoch=len(self._values) - 1,
+                metrics=metrics,
+                objective=value,
+                best=self._values[self.best_epoch],
+                seconds=time.monotonic() - self._epoch_start,
+            )
+        )
+        self.verdict = self._channel.recv()
+        waited = len(self._values) - 1 - self.best_epoch
+        if waited >= self._bench.config.training.patience:
+            self.reason = f"no better epoch in {waited}"
+        goes_on = not self.reason and self.verdict.outcome in (None, Outcome.INTERRUPTED)
+        if self._watch is not None:
+            goes_on = goes_on and self._watch.ends_epoch(epoch)
+        if goes_on and self._checkpoint is not None:
+            state, path = self._state(), self._checkpoint
+            keep(lambda: save_checkpoint(state, path), path, self._channel)
+        if self.verdict.outcome is not None or self.reason:
+            self.model.stop_training = True
+
+    def _state(self) -> Checkpoint:
+        return Checkpoint(
+            identity=self._identity,
+            values=self._values,
+            metrics=self._metrics,
+            seconds=time.monotonic() - self._start,
+            best=self.best_weights,
+            **get_state(self.model),
+        )
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the best objective, from 0, or the last one where none is chosen.
+
+        Of equals, the one that ``break_tie`` prefers, else the earliest.
+        """
+        if not self._chooses:
+            return len(self._values) - 1
+        sign = -1.0 if self._bench.direction == "maximize" else 1.0
+        ranks = [
+            (sign * value, break_tie(metrics))
+            for value, metrics in zip(self._values, self._metrics, strict=True)
+        ]
+        return ranks.index(min(ranks))
+
+    def ended(
+        self,
+        hp: AskingHyperParameters,
+        outcome: Outcome,
+        reason: str,
+        *,
+        trace: str = "",
+        weights: str = "",
+    ) -> TrialEnded:
+        """Sum the trial up."""
+        best = self.best_epoch if self._values else None
+        return TrialEnded(
+            outcome=outcome,
+            value=None if best is None else self._values[best],
+            best_epoch=best,
+            epochs=len(self._values),
+            parameters=dict(hp.values),
+            metrics={} if best is None else self._metrics[best],
+            seconds=time.monotonic() - self._start,
+            reason=reason,
+            traceback=trace,
+            weights=weights,
+            memory_mb=own_memory_mb(),
+        )
