@@ -1,0 +1,220 @@
+"""The sections of a study file but for its data: what each setting means, and what it may be."""
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
+class Section(BaseModel):
+    """Settings that belong together: frozen, none but those that are named, each described by its docstring."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+Border: TypeAlias = Annotated[
+    int | str | None,
+    BeforeValidator(lambda value: str(value) if isinstance(value, date) else value),
+]
+"""A row number or a time stamp; TOML has dates of its own."""
+
+
+class SplitConfig(Section):
+    """Which targets train, which choose, which are looked at once. What a source calls an official side stays there."""
+
+    method: Literal["groups", "blocks", "time", "stratified"] = "groups"
+    """groups: whole groups on one side; blocks: stretches of neighbouring targets (clips, or places in a recording) on one side, with a gap between the sides; time: in each recording first training, then validation, then test; stratified: single targets, only where clips are independent."""
+    validation: float = Field(0.2, gt=0, lt=0.9)
+    """Share of the training targets held out to compare candidates."""
+    test: float = Field(0.2, gt=0, lt=0.9)
+    """Share of all targets held out for the one look at the end; unused with an official test set."""
+    blocks: int = Field(5, ge=1)
+    """For blocks: stretches that the targets are cut into, each giving its share to every side; the fewer, the longer are those that are held out."""
+    gap: int = Field(1, ge=0)
+    """For blocks: targets dropped at every border between two sides, beside those whose windows would reach over it."""
+    validation_from: Border = None
+    """For time: where validation begins, in place of its share: a row of each recording, or a time stamp as '2013-01-01'."""
+    test_from: Border = None
+    """For time: where the test side begins, likewise."""
+    until: Border = None
+    """For time: where the test side ends; by default with the recording."""
+    test_fold: int | None = Field(None, ge=0)
+    """With data.folds: the fold that is the test side."""
+
+
+Kind: TypeAlias = Literal["classification", "regression", "forecasting", "anomaly", "frames"]
+METRICS: Mapping[str, str] = {
+    "classification": "macro_f1",
+    "regression": "rmse",
+    "forecasting": "mae",
+    "anomaly": "error",
+    "frames": "mse",
+}
+"""The objective where a study names none."""
+
+
+class TaskConfig(Section):
+    """What is predicted."""
+
+    kind: Kind = "classification"
+    """classification: the label of the window's last step, or of the clip; regression: values there; forecasting: the rows that follow; anomaly: whether the last step is unlike the normal data; frames: the frames that follow."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """For classification: whether rare classes weigh more in training."""
+    horizon: int = Field(1, ge=1)
+    """For forecasting and frames: how many steps ahead are predicted."""
+    season: int | None = Field(None, ge=2)
+    """For forecasting: rows in one season, as 24 for hourly data with a daily cycle."""
+    scores: Literal["original", "scaled"] = "original"
+    """For regression and forecasting: whether errors are in the data's own units, or in standard deviations of training."""
+    quantile: float = Field(0.999, gt=0, lt=1)
+    """For anomaly: the threshold is this quantile of the errors of validation windows without an anomalous row, times the margin."""
+    margin: float = Field(1.0, gt=0)
+    """For anomaly: see quantile."""
+    threshold_by: Literal["all", "recording"] = "all"
+    """For anomaly: one threshold from all recordings, or each recording's own where its validation shows 20 normal targets or more."""
+    errors: Literal["squared", "absolute"] = "squared"
+    """For anomaly: what is averaged over a window's rows and channels into its score; absolute errors let one channel that drifts weigh less."""
+    rule: Literal["window", "covering"] = "window"
+    """For anomaly: a target is called anomalous if the window that ends there is over the threshold, or, looking back, if all windows that show its row are."""
+
+
+class SequenceLengthConfig(Section):
+    """The range of the hyperparameter sequence_length: time steps, or frames, that one window shows."""
+
+    low: int | None = Field(None, ge=1)
+    """Shortest sequence; by default an eighth of the longest."""
+    high: int | None = Field(None, ge=1)
+    """Longest sequence; by default as long as the shortest recording (where short ones are left out: as four fifths of them allow), and at most 96 rows but for clips. Every clip must have room for it."""
+    step: int = Field(1, ge=1)
+    """Distance between one length and the next."""
+    max_stride: int = Field(1, ge=1)
+    """Above 1, the distance between two steps of a window is searched too, as frame_stride, up to this; what does not fit into the longest sequence is cut down."""
+
+    @model_validator(mode="after")
+    def _check_order(self) -> "SequenceLengthConfig":
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(
+                f"sequence_length.low must not exceed sequence_length.high. "
+                f"Received: low={self.low}, high={self.high}."
+            )
+        return self
+
+
+class ObjectiveConfig(Section):
+    """The one number that is optimised, measured on validation."""
+
+    metric: str = ""
+    """classification: accuracy, macro_f1 (default), auroc or log_loss; regression: rmse (default), mae or r2; forecasting: mae (default), mse, rmse or mase; anomaly: error (default), average_precision, auroc, f1, far or mar; frames: mse (default), mae, frame_squared_error, ssim or psnr."""
+    direction: Literal["maximize", "minimize"] | None = None
+    """Which way is better: the metric's own, and no other; for whoever wants it written down."""
+
+
+class TrainingConfig(Section):
+    """How long and how large one candidate may be."""
+
+    max_epochs: int = Field(20, ge=1)
+    """Epochs of a candidate that is neither pruned nor stopped."""
+    patience: int = Field(10, ge=1)
+    """Epochs without a better objective after which a candidate is stopped."""
+    batch_size: int = Field(64, ge=1)
+    """Targets in one step, for a space that does not ask for a hyperparameter batch_size; the built-in spaces do."""
+    refit: bool = True
+    """Whether the winner, with winner.members each member, is trained once more, on training and validation targets together and for as many epochs as its best one in the search was, before the one look at the test set. Never for anomaly, whose threshold rests on validation targets that were not learned."""
+    max_seconds: float | None = Field(None, gt=0)
+    """Time that one trial may take in one go, in seconds; then it ends as overtime, and the sampler learns from it."""
+    max_parameters: int = Field(5_000_000, ge=1)
+    """Weights that a candidate may have at most."""
+
+
+class SamplerConfig(Section):
+    """Who suggests the next trial."""
+
+    name: Literal["tpe", "random"] = "tpe"
+    """Optuna's sampler."""
+
+
+class PrunerConfig(Section):
+    """Who ends a trial early."""
+
+    name: Literal["quarter", "median", "none"] = "quarter"
+    """quarter: at one early epoch only the best quarter goes on; median: Optuna's; none: all run to the end."""
+    epoch: int = Field(3, ge=1)
+    """The epoch, counted from 1, at which the quarter is kept, or after which the median is asked for."""
+    keep: float = Field(0.25, gt=0, le=1)
+    """For quarter: the share of all trials seen so far that goes on."""
+
+
+class BudgetConfig(Section):
+    """When the study stops asking for trials."""
+
+    trials: int = Field(20, ge=1)
+    """Trials in the whole study, earlier launches included; candidates that cannot be built are not counted."""
+    max_seconds: float | None = Field(None, gt=0)
+    """Wall time of the search in this launch, in seconds; running trials end at their next epoch, and the winner waits for the search's end."""
+    max_consecutive_failures: int = Field(10, ge=1)
+    """Trials in a row that are neither complete nor pruned (failed, diverged, out of memory, oversized, overtime, invalid) after which the study stops."""
+
+
+class WinnerConfig(Section):
+    """How the winner is chosen when the budget is spent: the best validation score of many trials is luck to a part."""
+
+    candidates: int = Field(3, ge=1)
+    """Best trials of the search that are trained again, beside the default hyperparameters."""
+    repeats: int = Field(3, ge=0)
+    """Trainings of each, with fresh seeds and, where the split draws its sides at random, a fresh validation side, for as many epochs as its best one in the search was; the best mean wins. 0: the best trial of the search wins."""
+    members: int = Field(1, ge=1)
+    """Finalists whose mean prediction is scored on the test set and exported as one model, the best first: more than 1 where data are few and candidates differ. Not for anomaly."""
+
+
+class WorkersConfig(Section):
+    """Who trains."""
+
+    executor: Literal["processes", "inline"] = "processes"
+    """processes: warm worker processes; inline: in the driver's own process, one at a time, for debugging."""
+    count: int | None = Field(None, ge=1)
+    """Trials trained at once; by default one a GPU, or one a core (at most 8)."""
+    trials_each: int = Field(20, ge=1)
+    """Trials after which a worker process is replaced, since TensorFlow's memory grows with each."""
+    recycle_mb: int = Field(4096, ge=1)
+    """Memory of a worker's own, in MiB, beyond which it is replaced after the trial."""
+    max_memory_mb: int | None = Field(None, ge=256)
+    """Memory that a worker may ask the system for, in MiB: a candidate that needs more ends as out_of_memory, untrained where that is known beforehand. By default no limit but the machine's. Not for GPUs, whose libraries reserve far more than they use."""
+    max_silent_seconds: float = Field(3600, gt=0)
+    """Time without an epoch's end after which a worker is taken for hung, in seconds: it is ended, and its trial taken up again."""
+    max_restarts: int = Field(2, ge=0)
+    """Times that a trial is taken up again after its worker died, from its last epoch."""
+
+
+class TrackingConfig(Section):
+    """Where MLflow keeps the runs."""
+
+    uri: str | None = None
+    """Address of an MLflow server or store; by default the embedded one under the storage folder."""
+    project: str = Field("lookback", pattern=NAME_PATTERN)
+    """The MLflow experiment that holds the runs of this and related studies."""
+    max_spool_mb: int = Field(256, ge=1)
+    """How much may wait under the storage folder for a tracking store that is away, in MiB; what comes after is named at the end."""
+    report_seconds: float = Field(300, gt=0)
+    """Time between one report of the running study and the next, in seconds."""
+
+
+class ExportConfig(Section):
+    """What the winner is exported as, beside .keras, SavedModel and the registered model."""
+
+    formats: tuple[Literal["onnx", "litert"], ...] = ("onnx", "litert")
+    """Formats of other runtimes, which need the extra 'export' and some seconds each; [] for none."""
+
+
+class StorageConfig(Section):
+    """Where studies, checkpoints and the embedded MLflow store are kept."""
+
+    folder: Path = Path("mlflow_runs")
+    """A folder on a local disk; a relative path starts at the working directory."""
+    kept_models: int = Field(3, ge=1)
+    """Best trials whose weights are kept."""
