@@ -349,6 +349,8 @@ class TrialEnded:
         traceback: Where a candidate failed, else empty.
         weights: Path of the best epoch's weights, or empty.
         memory_mb: Memory of its worker's own afterwards, in MiB; 0 where the system does not say.
+        latency_ms: The median time of a prediction for one window, in milliseconds, beside whatever
+            else ran then; of a complete trial.
     """
 
     outcome: Outcome
@@ -362,6 +364,7 @@ class TrialEnded:
     traceback: str = ""
     weights: str = ""
     memory_mb: float = 0.0
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,7 @@ class TrialRow:
         reason: Why it ended, where the outcome needs a reason.
         seed: The seed that it was trained with.
         weights: Path of its kept weights, or empty.
+        latency_ms: The median time of a prediction for one window, in milliseconds.
     """
 
     number: int
@@ -56,6 +57,7 @@ class TrialRow:
     reason: str = ""
     seed: int = 0
     weights: str = ""
+    latency_ms: float | None = None
 
     def as_member(self) -> Member:
         """Name the candidate as the search trained it."""

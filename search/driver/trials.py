@@ -236,6 +236,7 @@ class Trials:
             seconds=ended.seconds,
             reason=ended.reason,
             weights=ended.weights,
+            latency_ms=ended.latency_ms,
         )
         trial.set_user_attr(RECORD, asdict(row))
         if ended.outcome in STATES:

@@ -117,19 +117,39 @@ def draw_lengths(record: StudyRecord) -> Picture:
 
 def draw_sizes(record: StudyRecord) -> Picture:
     """Draw complete trials by size, and those that no smaller one is as good as."""
-    rows = [row for row in record.leaders if row.parameter_count]
+    figure = _draw_front(record, "weights", lambda row: row.parameter_count)
+    text = "Complete trials. On the front, no smaller candidate is as good."
+    return Picture(title="Score by size", text=text, figure=figure)
+
+
+def draw_latencies(record: StudyRecord) -> Picture:
+    """Draw complete trials by latency, and those that no faster one is as good as."""
+    label = "milliseconds for one window"
+    figure = _draw_front(record, label, lambda row: row.latency_ms)
+    text = (
+        "Complete trials; measured by each trial's worker while the others trained. On the front, "
+        "no faster candidate is as good."
+    )
+    return Picture(title="Score by latency", text=text, figure=figure)
+
+
+def _draw_front(
+    record: StudyRecord, label: str, cost: Callable[[TrialRow], float | None]
+) -> go.Figure | None:
+    """Draw complete trials by what they cost, and those that no cheaper one is as good as."""
+    rows = [row for row in record.leaders if cost(row)]
     front: list[TrialRow] = []
-    for row in rows:  # from the best on: each that is smaller than all better ones
-        if not front or (row.parameter_count or 0) < (front[-1].parameter_count or 0):
+    for row in rows:  # from the best on: each that is cheaper than all better ones
+        if not front or (cost(row) or 0) < (cost(front[-1]) or 0):
             front.append(row)
-    figure = _make_figure("weights", record.metric)
+    figure = _make_figure(label, record.metric)
     figure.update_xaxes(type="log")
     for name, own, mode, colour in (
         ("complete", rows, "markers", PALETTE["complete"]),
         ("Pareto front", front, "lines+markers", BEST),
     ):
         figure.add_scatter(
-            x=[row.parameter_count for row in own],
+            x=[cost(row) for row in own],
             y=[row.value for row in own],
             text=[f"trial {row.number}" for row in own],
             name=name,
@@ -137,8 +157,7 @@ def draw_sizes(record: StudyRecord) -> Picture:
             line={"color": colour},
             marker={"color": colour},
         )
-    text = "Complete trials. On the front, no smaller candidate is as good."
-    return Picture(title="Score by size", text=text, figure=figure if rows else None)
+    return figure if rows else None
 
 
 def draw_time(record: StudyRecord) -> Picture:
@@ -193,6 +212,7 @@ PICTURES: Sequence[Callable[[StudyRecord], Picture]] = (
     draw_curves,
     draw_lengths,
     draw_sizes,
+    draw_latencies,
     draw_time,
     draw_parallel,
     draw_slices,

@@ -194,6 +194,7 @@ class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
         *,
         trace: str = "",
         weights: str = "",
+        latency_ms: float | None = None,
     ) -> TrialEnded:
         """Sum the trial up."""
         best = self.best_epoch if self._values else None
@@ -209,4 +210,5 @@ class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
             traceback=trace,
             weights=weights,
             memory_mb=own_memory_mb(),
+            latency_ms=latency_ms,
         )

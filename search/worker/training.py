@@ -90,7 +90,9 @@ def run_trial(
     path = bench.weights / f"trial_{order.number:05d}.npz"
     candidate.model.set_weights(curve.best_weights)
     keep(lambda: save_weights(candidate.model, path), path, channel)
-    return curve.ended(hp, Outcome.COMPLETE, curve.reason, weights=str(path))
+    latency_ms = bench.time_window(candidate)
+    reason = curve.reason
+    return curve.ended(hp, Outcome.COMPLETE, reason, weights=str(path), latency_ms=latency_ms)
 
 
 @dataclass(frozen=True, kw_only=True)

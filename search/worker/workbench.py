@@ -1,6 +1,8 @@
 """What one worker keeps from trial to trial, and how it builds and scores a candidate."""
 
 import re
+import statistics
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +30,8 @@ MEMORY_SIGNS = re.compile(r"resource.?exhausted|out of memory|OOM when allocatin
 """How TensorFlow and JAX say that memory ran out, in an exception's type or text."""
 FEW = 8
 """Targets that a candidate is tried on before it is trained."""
+TIMED = 20
+"""Predictions that a candidate's latency is the median of."""
 TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*m")
 """Keras prints parts of its messages in bold."""
 
@@ -177,6 +181,24 @@ class Workbench:
             A function from a side to predictions of shape (targets, ...).
         """
         return cache(lambda side: predict(candidate.model, candidate.inputs, self.data.ends[side]))
+
+    def time_window(self, candidate: Candidate) -> float:
+        """Time a candidate's prediction for one window.
+
+        Args:
+            candidate: Built.
+
+        Returns:
+            The median of some predictions, in milliseconds, without the first one, which compiles.
+        """
+        window = candidate.inputs.gather(self.data.ends["validation"][:1])
+        candidate.model.predict_on_batch(window)
+        seconds = []
+        for _ in range(TIMED):
+            begin = time.perf_counter()
+            candidate.model.predict_on_batch(window)
+            seconds.append(time.perf_counter() - begin)
+        return 1e3 * statistics.median(seconds)
 
     def score(self, candidate: Candidate, side: Side) -> dict[str, float]:
         """Score a candidate on one side's targets.

@@ -341,7 +341,12 @@ class MlflowTracker:
         self._client.log_text(self.run_id, record["text"], record["name"])
 
     def _end_run(self, run_id: str, ended: TrialEnded, time_ms: int) -> None:
-        found = {"value": ended.value, "best_epoch": ended.best_epoch, "seconds": ended.seconds}
+        found = {
+            "value": ended.value,
+            "best_epoch": ended.best_epoch,
+            "seconds": ended.seconds,
+            "latency_ms": ended.latency_ms,
+        }
         known = {name: value for name, value in found.items() if value is not None}
         metrics = as_metrics(known, time_ms, ended.best_epoch or 0)
         outcome = Outcome(ended.outcome)

@@ -100,7 +100,12 @@ def history(folder: Path, run: Run, metric: str) -> list[tuple[int, float]]:
 def test_a_study_is_a_parent_run_and_a_trial_a_nested_one(storage_folder: Path) -> None:
     tracker = open_study(storage_folder)
     complete = TrialEnded(
-        outcome=Outcome.COMPLETE, value=0.7, best_epoch=2, epochs=3, parameters=BUILT.parameters
+        outcome=Outcome.COMPLETE,
+        value=0.7,
+        best_epoch=2,
+        epochs=3,
+        parameters=BUILT.parameters,
+        latency_ms=2.5,
     )
     run_trial(tracker, 7, complete)
     tracker.close("FINISHED")
@@ -124,6 +129,7 @@ def test_a_study_is_a_parent_run_and_a_trial_a_nested_one(storage_folder: Path) 
     assert trial.data.metrics["parameter_count"] == 1234
     assert trial.data.metrics["value"] == 0.7
     assert trial.data.metrics["best_epoch"] == 2
+    assert trial.data.metrics["latency_ms"] == 2.5
     assert history(storage_folder, trial, "objective") == [(0, 0.5), (1, 0.6), (2, 0.7)]
     assert history(storage_folder, trial, "epoch_seconds") == [(0, 2.0), (1, 2.0), (2, 2.0)]
 
@@ -348,7 +354,14 @@ def test_an_end_that_only_optuna_knows_is_repaired(storage_folder: Path) -> None
     tracker.close("KILLED")
 
     rows = [
-        TrialRow(number=0, outcome=Outcome.COMPLETE, value=0.7, best_epoch=2, seconds=9.0),
+        TrialRow(
+            number=0,
+            outcome=Outcome.COMPLETE,
+            value=0.7,
+            best_epoch=2,
+            seconds=9.0,
+            latency_ms=2.5,
+        ),
         TrialRow(number=1, outcome=Outcome.PRUNED, value=0.2, reason="slow"),
         TrialRow(number=2, outcome=Outcome.INTERRUPTED),
     ]
@@ -358,7 +371,12 @@ def test_an_end_that_only_optuna_knows_is_repaired(storage_folder: Path) -> None
 
     runs = {int(run.data.tags[TRIAL]): run for run in find_runs(storage_folder, kind="trial")}
     assert [runs[n].info.status for n in range(3)] == ["FINISHED", "KILLED", "RUNNING"]
-    assert runs[0].data.metrics == {"value": 0.7, "best_epoch": 2.0, "seconds": 9.0}
+    assert runs[0].data.metrics == {
+        "value": 0.7,
+        "best_epoch": 2.0,
+        "seconds": 9.0,
+        "latency_ms": 2.5,
+    }
     assert history(storage_folder, runs[1], "value") == [(0, 0.2)]
 
 

@@ -26,8 +26,10 @@ from search.errors import StudyError
 from search.messages import CandidateBuilt, EpochReport, Outcome, TrialEnded
 from search.results.browsing import find_study
 from search.results.figures import (
+    PICTURES,
     draw_curves,
     draw_importances,
+    draw_latencies,
     draw_lengths,
     draw_progress,
     draw_sizes,
@@ -63,6 +65,7 @@ def make_row(number: int) -> TrialRow:
         parameters={"sequence_length": length, "rate": TRIALS[number][-1]},
         parameter_count=weights,
         seconds=60.0 * len(curve),
+        latency_ms=weights / 1000 if outcome is Outcome.COMPLETE else None,
     )
 
 
@@ -118,6 +121,12 @@ def test_on_the_front_no_smaller_candidate_is_as_good(record: StudyRecord) -> No
     assert sorted(drawn["complete"][0]) == [2000, 4000, 5000, 9000]
 
 
+def test_on_the_front_no_faster_candidate_is_as_good(record: StudyRecord) -> None:
+    drawn = lines(draw_latencies(record).figure)
+    assert drawn["Pareto front"] == ([9.0, 2.0], [0.8, 0.7])
+    assert sorted(drawn["complete"][0]) == [2.0, 4.0, 5.0, 9.0]
+
+
 def test_lengths_and_time_are_drawn(record: StudyRecord) -> None:
     (trace,) = draw_lengths(record).figure.data
     assert sorted(zip(trace.x, trace.y, strict=True)) == [(8, 0.6), (8, 0.7), (16, 0.8), (24, 0.5)]
@@ -147,7 +156,7 @@ def test_what_pruning_saved_is_measured_by_complete_trials(record: StudyRecord) 
 def test_a_study_that_has_just_begun_is_drawn_as_far_as_it_can_be() -> None:
     study = optuna.create_study(direction="minimize")
     empty = StudyRecord(study=study, metric="mae", rows=[], curves={}, baselines={})
-    for draw in (draw_progress, draw_curves, draw_lengths, draw_sizes, draw_time, draw_importances):
+    for draw in PICTURES:
         assert draw(empty).figure is None
     assert list(find_edges(empty)) == []
     assert describe_pruning(empty) == "No trial was pruned."
@@ -222,7 +231,7 @@ def test_a_browser_draws_every_figure_without_a_network(folder: Path, tmp_path: 
     )
     assert (done.returncode, done.stderr) == (0, "")
     path = folder / "reports" / "fights.html"
-    assert done.stdout == f"{path}: 8 figures.\n"
+    assert done.stdout == f"{path}: 9 figures.\n"
     said: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -240,7 +249,7 @@ def test_a_browser_draws_every_figure_without_a_network(folder: Path, tmp_path: 
         drawn = page.locator(".js-plotly-plot").count()
         page.screenshot(path=tmp_path / "report.png", full_page=True)
         browser.close()
-    assert drawn == 8
+    assert drawn == 9
     assert said == [path.as_uri()]
     assert "Trial 1 has accuracy 0.7200" in text
     assert "On the test set, looked at once" in text

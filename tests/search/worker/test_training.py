@@ -113,6 +113,8 @@ def test_a_complete_trial_keeps_the_weights_of_its_best_epoch(bench: Workbench) 
     best = max(range(4), key=lambda e: (values[e], -reports[e].metrics["val_log_loss"]))
     assert (ended.value, ended.best_epoch) == (max(values), best)
     assert [report.best for report in reports] == list(np.maximum.accumulate(values))
+    assert ended.latency_ms is not None
+    assert ended.latency_ms > 0
     again = bench.build(defaults(), seed=0)
     load_weights(again.model, Path(ended.weights))
     assert bench.score(again, "validation")["accuracy"] == pytest.approx(ended.value)
