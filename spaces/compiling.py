@@ -31,6 +31,12 @@ class Training:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
 
+    def count_steps(self, batch_size: int) -> int | None:
+        """Count the steps of the longest training; ``None`` if its length is not known."""
+        if self.targets is None or self.epochs is None:
+            return None
+        return -(-self.targets // min(batch_size, self.targets)) * self.epochs
+
 
 def compile_classifier(
     model: keras.Model, hp: keras_tuner.HyperParameters, training: Training
@@ -80,9 +86,8 @@ def ask_optimizer(
     batch_size = hp.Int("batch_size", least, largest, sampling="log", default=default)
     kind = hp.Choice("optimizer", ["adam", "nadam", "rmsprop"], default="adam")
     rate = hp.Float("learning_rate", 1e-4, 1e-2, sampling="log", default=training.learning_rate)
-    targets, epochs = training.targets, training.epochs
-    if targets is not None and epochs is not None:
-        steps = -(-targets // min(batch_size, targets)) * epochs
+    steps = training.count_steps(batch_size)
+    if steps is not None:
         rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
     optimizer = OPTIMIZERS[kind](
         name=kind,  # else Keras counts: adam, adam_1, ... and equal answers differ

@@ -8,6 +8,8 @@ from spaces import shapes
 from spaces.blocks import ConvBlocks
 
 DETECTORS = ("autoencoder", "predictor")
+USED = 0.8
+"""Share of the numbers that compression allows which a code has at least."""
 
 
 def draw_again(
@@ -22,18 +24,20 @@ def draw_again(
         tensor: Features of shape (batch, fewer steps, filters).
         made_of: What the convolution blocks were made of, to be undone in reverse.
         window: Shape (steps, channels) of a window.
-        compression: Numbers of the window for each number in the middle, however many steps
-            pooling has left.
+        compression: Numbers of the window for each number in the middle, or more, however many
+            steps pooling has left; fewer only in a window that has no more.
 
     Returns:
         Windows of shape (batch, steps, channels).
     """
     steps, channels = window
-    numbers = max(1, round(steps * channels / compression))
-    size = math.ceil(tensor.shape[1] / numbers)  # few channels: a number for several steps
+    held = steps * channels
+    if held < compression:
+        why = f"{steps} steps of {channels} channels have {held} numbers"
+        shapes.warn_replaced("compression", f"{compression:g}", f"{held}", why)
+    size, units = fit_code(tensor.shape[1], max(1, math.floor(held / compression)))
     if size > 1:
         tensor = keras.layers.AveragePooling1D(size, padding="same", name="code_pooling")(tensor)
-    units = max(1, round(numbers / tensor.shape[1]))
     tensor = keras.layers.LSTM(units, return_sequences=True, name="code")(tensor)
     if size > 1:
         tensor = keras.layers.UpSampling1D(size, name="code_at_each_step")(tensor)
@@ -51,6 +55,25 @@ def draw_again(
         tensor = draw(tensor)
     tensor = keras.layers.Cropping1D((0, tensor.shape[1] - steps), name="drawing")(tensor)
     return read_rows(tensor, channels)
+
+
+def fit_code(steps: int, numbers: int) -> tuple[int, int]:
+    """Say how a code of so many numbers, and no more, is spread over the steps of a sequence.
+
+    Args:
+        steps: Steps that convolution and pooling left.
+        numbers: Numbers in the code at most, 1 or more.
+
+    Returns:
+        How many steps to take together, as few as leave no more than a fifth of the numbers unused,
+        and how many numbers to keep of each.
+    """
+    for size in range(1, steps + 1):
+        places = math.ceil(steps / size)
+        units = numbers // places
+        if places * units >= USED * numbers:
+            return size, units
+    return steps, numbers
 
 
 def hide_last_row(inputs: keras.KerasTensor) -> keras.KerasTensor:

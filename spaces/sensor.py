@@ -210,10 +210,13 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         """Forecast from windows of shape (batch, steps, channels) (batch, horizon, variables)."""
         steps, horizon, known = self.input_shape[0], self.output_shape[0], self.target_channels
         predicts = forecasts.ask_predicts(hp, steps, self.season, bool(known))
-        centered = bool(known) and hp.Boolean("center_windows", default=True)
+        # of one step, nothing would be left
+        centered = bool(known) and steps > 1 and hp.Boolean("center_windows", default=True)
         tensor = inputs
         if centered:
-            mean = ops.mean(inputs, axis=1, keepdims=True)
+            # a channel that is not forecast tells by its level, as a category or the time of day
+            foretold = [float(channel in known) for channel in range(self.input_shape[1])]
+            mean = ops.mean(inputs, axis=1, keepdims=True) * ops.array([[foretold]])
             tensor = keras.layers.Subtract(name="centered", dtype="float32")([inputs, mean])
         tensor = self._drop(self._encode(tensor, hp), hp)
         tensor = blocks.regress(tensor, self.output_shape)

@@ -8,8 +8,11 @@ from keras import ops
 from spaces import blocks
 from spaces.shapes import Lengths
 
+REMAINS = 1e-6
+"""Of the variance 1 that batch statistics begin with: little beside what clips' statistics have."""
 
-def describe_clips(clips: keras.KerasTensor) -> keras.KerasTensor:
+
+def describe_clips(clips: keras.KerasTensor, steps: int | None = None) -> keras.KerasTensor:
     """Describe each clip by what a linear model can learn from few of them.
 
     Of every frame these are the mean, the spread and the motion, the mean absolute difference to
@@ -18,6 +21,7 @@ def describe_clips(clips: keras.KerasTensor) -> keras.KerasTensor:
 
     Args:
         clips: Clips of shape (batch, frames, height, width, channels).
+        steps: How many steps a training has at least; ``None`` if that is not known.
 
     Returns:
         Statistics of shape (batch, 15 * channels), or (batch, 10 * channels) of one frame, each
@@ -41,9 +45,24 @@ def describe_clips(clips: keras.KerasTensor) -> keras.KerasTensor:
     # without weights of its own, with a momentum for tens of batches an epoch, as in blocks, and
     # with an epsilon that small statistics, as of motion, stand above
     normalize = keras.layers.BatchNormalization(
-        center=False, scale=False, momentum=0.9, epsilon=1e-6, name="statistics"
+        center=False, scale=False, momentum=choose_momentum(steps), epsilon=1e-6, name="statistics"
     )
     return normalize(ops.concatenate(described, axis=-1))
+
+
+def choose_momentum(steps: int | None) -> float:
+    """Choose how fast batch statistics are forgotten, so that few steps forget what they began with.
+
+    Keras begins with mean 0 and variance 1, and of that ``momentum ** steps`` is left: a third after
+    10 steps at 0.9, a hundred times the variance of a clip's motion.
+
+    Args:
+        steps: How many steps a training has at least; ``None`` if that is not known.
+
+    Returns:
+        A momentum that leaves a millionth at most, and 0.9 at most.
+    """
+    return 0.9 if steps is None else min(0.9, REMAINS ** (1 / steps))
 
 
 def classify_beside(

@@ -80,7 +80,8 @@ class Video(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publis
         tensor = keras.layers.Dropout(dropout, name="head_dropout")(tensor)
         linear = None
         if hp.Boolean("linear_part", default=True):
-            linear = statistics.describe_clips(shown)
+            fewest = self._training.count_steps(self._training.batch_sizes[1])
+            linear = statistics.describe_clips(shown, fewest)
         if self.task == "classification":
             outputs = statistics.classify_beside(tensor, linear, self.output_shape[0])
             model = keras.Model(inputs, outputs, name="video")

@@ -200,11 +200,12 @@ class SequenceData:
         }
         return replace(self, ends=joined["ends"], recordings=joined["recordings"])
 
-    def few(self, count: int) -> Self:
+    def few(self, count: int, also: Mapping[Side, Array] | None = None) -> Self:
         """Take the first targets of each side alone, and the first of each of its classes.
 
         Args:
             count: How many of the first.
+            also: Places of other targets to take, by side.
 
         Returns:
             The same data with smaller sides.
@@ -215,6 +216,7 @@ class SequenceData:
             if self.card.classes:
                 _, firsts = np.unique(self.labels(side), return_index=True)
                 chosen[side] = np.union1d(chosen[side], firsts)
+            chosen[side] = np.union1d(chosen[side], (also or {}).get(side, chosen[side]))
         cut = [
             {side: array[chosen[side]] for side, array in arrays.items()}
             for arrays in (self.ends, self.recordings)

@@ -199,9 +199,15 @@ def _make_sides(
     data, place = drawn
     if data.targets_hash("validation") == own[0].targets_hash("validation"):
         return same
+    try:
+        naive = {one.name: one.validation[metric] for one in task.baselines(data)}
+    except DataError:  # no window without an anomalous row, say
+        return same
+    if all(map(math.isnan, naive.values())):  # nobody has a score there: no anomaly, say
+        return same
     return _Sides(
         place=place,
-        naive={one.name: one.validation[metric] for one in task.baselines(data)},
+        naive=naive,
         overlap=len(data.ends["validation"]) / len(data.ends["train"]),
     )
 

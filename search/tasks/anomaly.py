@@ -252,8 +252,8 @@ class Anomaly:
         normal = find_clean(data, "validation")
         if not normal.any():
             raise DataError(
-                f"The validation side must show windows without an anomalous row: thresholds rest "
-                f"on them. Received: none among {len(normal)}. Change split.method or its borders."
+                "The validation side must show windows without an anomalous row: thresholds rest "
+                "on them. Received: none. Change split.method or its borders."
             )
         errors, owners = validation[normal], data.recordings["validation"][normal]
         own = {}

@@ -15,11 +15,12 @@ import keras
 import keras_tuner
 import numpy as np
 
-from search.data.sequences import SequenceData, Side, Windows
+from search.data.sequences import Array, SequenceData, Side, Windows
 from search.data.targets import sequence_lengths
 from search.errors import InvalidArchitecture, OutOfMemory, OversizedModel
 from search.messages import Table, WorkerSetup
 from search.tasks import Predict, Task, make_task, objective_direction
+from search.tasks.detections import find_clean
 from search.worker.batches import predict
 from search.worker.hyperparameters import AskingHyperParameters
 from search.worker.memory import limit_weights
@@ -162,7 +163,12 @@ class Workbench:
                 "build must return a compiled model. Received: a model without optimizer and "
                 "loss. Call model.compile(optimizer, loss) in build."
             )
-        few = self.data.few(FEW)
+        also: dict[Side, Array] = {}
+        if (
+            self.task.kind == "anomaly"
+        ):  # thresholds rest on such windows: the first may all be others
+            also["validation"] = np.flatnonzero(find_clean(self.data, "validation"))[:1]
+        few = self.data.few(FEW, also)
         ends = few.ends["validation"]
         with candidate_errors():
             outputs = predict(model, candidate.inputs, ends)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spaces import detectors
 from spaces.sensor import Sensor, layer_shapes
 from spaces.shapes import LEAST_STEPS, admit_pool_sizes
 
@@ -232,7 +233,38 @@ def test_an_autoencoder_compresses_as_much_however_deep_it_is(window, compressio
     code = model.get_layer("code").output.shape
 
     assert model.output_shape == (None, *window)
-    assert code[1] * code[2] == pytest.approx(window[0] * window[1] / compression, rel=0.25)
+    allowed = window[0] * window[1] // compression
+    assert 0.8 * allowed <= code[1] * code[2] <= allowed
+
+
+@pytest.mark.parametrize("steps", range(1, 41))
+@pytest.mark.parametrize("numbers", [1, 2, 3, 5, 8, 19, 32, 100])
+def test_a_code_has_no_more_numbers_than_it_may_and_few_less(steps, numbers):
+    size, units = detectors.fit_code(steps, numbers)
+    used = -(-steps // size) * units
+    assert 0.8 * numbers <= used <= numbers
+
+
+def test_a_window_of_fewer_numbers_than_become_one_is_still_built_and_told(build):
+    model, _, told = build(Sensor((3, 1), (3, 1), "anomaly"))
+    assert "compression='8' became '3': 3 steps of 1 channels have 3 numbers." in told
+    assert model.get_layer("code").output.shape[1:] == (1, 1)
+
+
+def test_channels_that_are_not_forecast_keep_their_level_where_windows_are_centered(build):
+    model, hp, _ = build(Sensor((6, 3), (2, 1), "forecasting", target_channels=(1,)))
+    assert hp.values["center_windows"]
+    centered = keras.Model(model.input, model.get_layer("centered").output)
+    windows = np.random.default_rng(0).random((4, 6, 3), "float32")
+    expected = windows.copy()
+    expected[..., 1] -= windows[..., 1].mean(axis=1, keepdims=True)
+    assert np.asarray(centered(windows)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_window_of_one_row_is_not_centered(build):
+    model, hp, _ = build(Sensor((1, 3), (2, 1), "forecasting", target_channels=(1,)))
+    assert "center_windows" not in hp.values
+    assert "centered" not in [layer.name for layer in model.layers]
 
 
 def test_an_autoencoder_that_adds_numbers_is_refused():

@@ -32,6 +32,18 @@ def test_a_clip_is_described_by_its_looks_and_its_motion_over_time() -> None:
     assert describe(clips) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.parametrize("steps", [3, 12, 60, 1000, None])
+def test_few_steps_of_training_forget_what_batch_statistics_began_with(steps: int | None) -> None:
+    inputs = keras.Input((4, 3, 5, 1))
+    model = keras.Model(inputs, statistics.describe_clips(inputs, steps))
+    clips = np.random.default_rng(0).random((8, 4, 3, 5, 1), "float32")
+    for _ in range(steps or 200):
+        model(clips, training=True)
+    described = np.asarray(model(clips))
+    assert described.mean(axis=0) == pytest.approx(np.zeros(15), abs=0.05)
+    assert described.std(axis=0) == pytest.approx(np.ones(15), abs=0.05)
+
+
 def test_one_frame_has_looks_and_no_motion() -> None:
     clips = np.random.default_rng(0).random((2, 1, 3, 5, 1), "float32")
     assert describe(clips).shape == (2, 10)
