@@ -30,6 +30,7 @@ class Checkpoint:
         values: The objective after each epoch so far.
         metrics: The metrics after each epoch so far.
         seconds: Time spent on the trial so far.
+        answers: Every hyperparameter, where a hypermodel's own ``fit`` has ended; else ``None``.
         random: The states of Python's and NumPy's global generators. JSON.
         variables: The model's weights and the states of its dropout, in the model's order.
         optimizer: The optimizer's variables, in its order.
@@ -40,6 +41,7 @@ class Checkpoint:
     values: Sequence[float]
     metrics: Sequence[Mapping[str, float]]
     seconds: float
+    answers: Mapping[str, Any] | None = None
     random: Mapping[str, Any] = field(default_factory=dict)
     variables: Sequence[Array] = ()
     optimizer: Sequence[Array] = ()
@@ -159,20 +161,25 @@ def get_state(model: Any) -> dict[str, Any]:
     }
 
 
-def set_state(model: Any, checkpoint: Checkpoint) -> None:
+def set_state(model: Any, checkpoint: Checkpoint) -> bool:
     """Give a model its state back.
 
     Args:
         model: Built and compiled as the one that the checkpoint was taken of.
         checkpoint: The state.
+
+    Returns:
+        Whether it could take it: nothing of a model is changed that is of other variables, as one
+        whose space was edited meanwhile.
     """
     model.optimizer.build(model.trainable_variables)
-    for variables, values in (
-        (model.variables, checkpoint.variables),
-        (model.optimizer.variables, checkpoint.optimizer),
-    ):
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+    variables = [*model.variables, *model.optimizer.variables]
+    values = [*checkpoint.variables, *checkpoint.optimizer]
+    if [tuple(one.shape) for one in variables] != [value.shape for value in values]:
+        return False
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
     kind, keys, gauss = checkpoint.random["python"]
     random.setstate((kind, tuple(keys), gauss))
     np.random.set_state(checkpoint.random["numpy"])
+    return True

@@ -11,7 +11,7 @@ import keras
 from search.data.sequences import Array
 from search.disk import wait_for_room
 from search.errors import DivergedTraining
-from search.messages import DiskNews, EpochReport, Outcome, TrialEnded, Verdict
+from search.messages import DiskNews, EpochReport, Outcome, Scalar, TrialEnded, Verdict
 from search.tasks import break_tie
 from search.worker.checkpoints import (
     Checkpoint,
@@ -23,7 +23,7 @@ from search.worker.checkpoints import (
 )
 from search.worker.hyperparameters import AskingHyperParameters
 from search.worker.memory import own_memory_mb
-from search.worker.own_fit import BeginsAgain, FitWatch, fits_itself, takes_initial_epoch
+from search.worker.own_fit import fits_itself
 from search.worker.workbench import Candidate, Workbench
 
 
@@ -67,63 +67,83 @@ class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
         self._metrics: list[Mapping[str, float]] = []
         self._identity: Mapping[str, Any] = {}
         self._checkpoint: Path | None = None
-        self._watch: FitWatch | None = None
-        self._taken_up = False
+        self._own: tuple[Path, Checkpoint | None] | None = None
+        self._announce: Callable[[int], None] | None = None
+        self.answers: Mapping[str, Scalar] | None = None
 
-    def go_on(self, candidate: Candidate, identity: Mapping[str, Any], path: Path) -> None:
+    def go_on(
+        self, identity: Mapping[str, Any], path: Path, announce: Callable[[int], None]
+    ) -> None:
         """Keep checkpoints, and take up the one that is there, if it is of this trial.
 
+        A hypermodel's own ``fit`` may do anything before Keras trains: then ``begin_own`` does it.
+
         Args:
-            candidate: Built as the trial's was.
             identity: What the trial is.
             path: Where its checkpoint lies.
+            announce: Hears once how many epochs are trained already, when that is known.
         """
-        own = fits_itself(candidate.hypermodel)
-        if own and not takes_initial_epoch(candidate.hypermodel):
-            return
-        self._identity, self._checkpoint = identity, path
+        self._identity, self._announce = identity, announce
         found = load_checkpoint(path, identity)
-        if found is not None:
-            set_state(candidate.model, found)
-            self._values, self._metrics = list(found.values), list(found.metrics)
-            self.best_weights = list(found.best)
-            self._start -= found.seconds
-            self._taken_up = True
-        if own:
-            self._watch = FitWatch(candidate.model, self.epochs)
+        if fits_itself(self.candidate.hypermodel) and not (found and found.answers is not None):
+            self._own = path, found
+            return
+        self._checkpoint = path
+        self._take_up(found)
+        self._say_built()
+
+    def begin_own(self, plain: bool) -> int:
+        """Take up the checkpoint as Keras begins to train for a hypermodel's own ``fit``.
+
+        Args:
+            plain: Whether it trains in a way that can be taken up.
+
+        Returns:
+            How many epochs are trained already.
+        """
+        if self._own is not None:
+            path, found = self._own
+            if plain:
+                self._checkpoint = path
+                self._take_up(found)
+            else:
+                remove_checkpoint(path)
+                self._checkpoint = None
+        self._say_built()
+        return self.epochs if plain else 0
+
+    def end_own(self, answers: Mapping[str, Scalar]) -> None:
+        """Keep that a hypermodel's own ``fit`` has ended, and what it had asked for."""
+        if self._checkpoint is not None and self.verdict.outcome is None:
+            self._save(self._checkpoint, answers)
+
+    def _take_up(self, found: Checkpoint | None) -> None:
+        if found is None or not set_state(self.candidate.model, found):
+            return
+        self._values, self._metrics = list(found.values), list(found.metrics)
+        self.best_weights = list(found.best)
+        self._start -= found.seconds
+        self.answers = found.answers
+
+    def _say_built(self) -> None:
+        if self._announce is not None:
+            self._announce(self.epochs)
+            self._announce = None
 
     @property
     def epochs(self) -> int:
         """How many epochs have ended."""
         return len(self._values)
 
-    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        """Watch a hypermodel's own ``fit``."""
-        if self._watch is not None and not self._watch.begins(self.model, self.params):
-            self._forget()
-
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Note the time."""
         self._epoch_start = time.monotonic()
-        if self._watch is not None and not self._watch.begins_epoch(epoch):
-            self._forget()
-
-    def _forget(self) -> None:
-        """Keep no checkpoint of a ``fit`` that cannot go on from one.
-
-        Raises:
-            BeginsAgain: If it has just been given one.
-        """
-        if self._checkpoint is not None:
-            remove_checkpoint(self._checkpoint)
-        self._checkpoint = None
-        if self._taken_up:
-            raise BeginsAgain
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Score the validation side, report, and hear the verdict."""
         if self.verdict.outcome is not None:  # a loop of a person's own that trains on
             return
+        self._say_built()  # a loop of a person's own: Keras never began to train
         train = {f"train_{k}": float(v) for k, v in (logs or {}).items() if "val_" not in k}
         if not math.isfinite(train.get("train_loss", 0.0)):
             raise DivergedTraining(f"The loss must stay finite. Received: {train['train_loss']}.")
@@ -153,23 +173,27 @@ class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
         if waited >= self._bench.config.training.patience:
             self.reason = f"no better epoch in {waited}"
         goes_on = not self.reason and self.verdict.outcome in (None, Outcome.INTERRUPTED)
-        if self._watch is not None:
-            goes_on = goes_on and self._watch.ends_epoch(epoch)
-        if goes_on and self._checkpoint is not None:
-            state, path = self._state(), self._checkpoint
-            keep(lambda: save_checkpoint(state, path), path, self._channel)
+        # An own fit may do more after its last epoch: ``end_own`` says when it is through.
+        if (
+            goes_on
+            and self._checkpoint is not None
+            and (self._own is None or epoch + 1 < self.params["epochs"])
+        ):
+            self._save(self._checkpoint)
         if self.verdict.outcome is not None or self.reason:
             self.model.stop_training = True
 
-    def _state(self) -> Checkpoint:
-        return Checkpoint(
+    def _save(self, path: Path, answers: Mapping[str, Scalar] | None = None) -> None:
+        state = Checkpoint(
             identity=self._identity,
+            answers=answers,
             values=self._values,
             metrics=self._metrics,
             seconds=time.monotonic() - self._start,
             best=self.best_weights,
-            **get_state(self.model),
+            **get_state(self.candidate.model),
         )
+        keep(lambda: save_checkpoint(state, path), path, self._channel)
 
     @property
     def best_epoch(self) -> int:

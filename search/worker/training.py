@@ -1,7 +1,7 @@
 """One suggestion becomes a trained candidate: build, fit, epoch reports, best-epoch weights."""
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -21,7 +21,7 @@ from search.worker.batches import epoch_order, make_batches
 from search.worker.curve import Channel, Curve, keep
 from search.worker.hyperparameters import AskingHyperParameters
 from search.worker.memory import check_memory
-from search.worker.own_fit import BeginsAgain, fits_itself
+from search.worker.own_fit import fits_itself, watch_fit
 from search.worker.weights import save_weights
 from search.worker.workbench import Candidate, Workbench, candidate_errors
 
@@ -40,8 +40,9 @@ def run_trial(
 
     After each epoch that the driver has heard of and let pass, the whole state is written to the
     trial's checkpoint; where there is one, training goes on from it and ends as if it had never
-    stopped. So it does where a hypermodel has a ``fit`` of its own that hands ``initial_epoch`` on to
-    Keras's, but for the order of its rows, which Keras draws anew; any other begins again.
+    stopped. So it does where a hypermodel's own ``fit`` has Keras train once, on the given data with
+    the given callbacks alone, but for the order of its rows, which Keras draws anew; any other
+    begins again.
 
     Args:
         bench: The worker's data and task.
@@ -56,30 +57,35 @@ def run_trial(
     try:
         candidate = bench.build(hp, order.seed)
         targets_hash = bench.data.targets_hash("validation")
+
+        def announce(epochs: int) -> None:
+            channel.send(
+                CandidateBuilt(
+                    parameters=dict(hp.values),
+                    parameter_count=candidate.model.count_params(),
+                    targets_hash=targets_hash,
+                    notes=candidate.notes,
+                    epochs=epochs,
+                )
+            )
+
         identity = {"seed": order.seed, "parameters": dict(hp.values), "targets": targets_hash}
-        curve.go_on(candidate, identity, checkpoint_path(bench.weights, order.number))
-        channel.send(
-            CandidateBuilt(
-                parameters=dict(hp.values),
-                parameter_count=candidate.model.count_params(),
-                targets_hash=targets_hash,
-                notes=candidate.notes,
-                epochs=curve.epochs,
-            )
-        )
         curve.candidate = candidate
-        with candidate_errors():
-            plan = Plan(
-                seed=order.seed,
-                epochs=bench.config.training.max_epochs,
-                begin=curve.epochs,
-                callbacks=[curve],
-            )
-            fit_candidate(bench, candidate, hp, plan)
+        curve.go_on(identity, checkpoint_path(bench.weights, order.number), announce)
+        hp.values.update(curve.answers or {})
+        if curve.answers is None:
+            with candidate_errors():
+                plan = Plan(
+                    seed=order.seed,
+                    epochs=bench.config.training.max_epochs,
+                    begin=curve.epochs,
+                    callbacks=[curve],
+                )
+                fit_candidate(bench, candidate, hp, plan, curve.begin_own)
+            if fits_itself(candidate.hypermodel):
+                curve.end_own(hp.values)
     except CandidateError as exc:
         return curve.ended(hp, OUTCOMES[type(exc)], str(exc), trace=traceback.format_exc())
-    except BeginsAgain:
-        return run_trial(bench, order, channel, hp)
     if not curve.best_weights:
         raise ConfigError(
             f"space must train with the callbacks that its fit is given: no epoch was reported. "
@@ -107,9 +113,20 @@ class Plan:
 
 
 def fit_candidate(
-    bench: Workbench, candidate: Candidate, hp: AskingHyperParameters, plan: Plan
+    bench: Workbench,
+    candidate: Candidate,
+    hp: AskingHyperParameters,
+    plan: Plan,
+    begin_own: Callable[[bool], int] = lambda plain: 0,
 ) -> None:
     """Train, by the hypermodel's own ``fit`` where it has one.
+
+    Args:
+        bench: The worker's data and task.
+        candidate: Built, and restored where training goes on.
+        hp: Answers what an own ``fit`` asks for.
+        plan: How long and with what.
+        begin_own: See ``watch_fit``.
 
     Raises:
         OutOfMemory: If it is known beforehand that a step does not fit; a ``fit`` of the
@@ -123,9 +140,8 @@ def fit_candidate(
         held = data.ends["validation"]
         known["validation_data"] = (candidate.inputs.gather(held), candidate.taught.gather(held))
         windows, taught = candidate.inputs.gather(ends), candidate.taught.gather(ends)
-        if plan.begin:
-            known["initial_epoch"] = plan.begin
-        candidate.hypermodel.fit(hp, model, windows, taught, **known)
+        with watch_fit(model, (windows, taught), plan.callbacks, begin_own):
+            candidate.hypermodel.fit(hp, model, windows, taught, **known)
         return
     asked = int(hp.values.get("batch_size", bench.config.training.batch_size))
     batch_size = min(asked, len(ends))

@@ -4,6 +4,7 @@ import math
 
 import keras
 import keras_tuner
+import numpy as np
 
 
 def build_stack(hp):
@@ -110,17 +111,40 @@ class CompilesAgain(ConditionalModel):
 
 
 class FitsTwice(ConditionalModel):
-    """Three epochs of all steps, then the rest with another loss, both with the callbacks."""
+    """Three epochs, then one more, both with the callbacks."""
 
     def fit(self, hp, model, x, y, **kwargs):
-        known = {**kwargs, "epochs": 3}
-        known.pop("initial_epoch", None)
-        model.fit(x, y, shuffle=False, **known)
+        model.fit(x, y, shuffle=False, **{**kwargs, "epochs": 3})
         return model.fit(x, y, shuffle=False, **{**kwargs, "epochs": 1})
 
 
+class StopsItself(ConditionalModel):
+    """A callback of one's own, which remembers."""
+
+    def fit(self, hp, model, x, y, callbacks, **kwargs):
+        callbacks = [*callbacks, keras.callbacks.ReduceLROnPlateau("loss", patience=1)]
+        return model.fit(x, y, shuffle=False, callbacks=callbacks, **kwargs)
+
+
+class DrawsRows(ConditionalModel):
+    """Half of the rows, drawn by a generator that a checkpoint holds."""
+
+    def fit(self, hp, model, x, y, **kwargs):
+        rows = np.random.permutation(len(x))[: len(x) // 2]  # as people do
+        return model.fit(x[rows], y[rows], shuffle=False, **kwargs)
+
+
+class LoadsWeights(ConditionalModel):
+    """Weights that are there before Keras trains."""
+
+    def fit(self, hp, model, *args, **kwargs):
+        model.set_weights([weights / 2 for weights in model.get_weights()])
+        np.random.permutation(9)  # as people do
+        return model.fit(*args, shuffle=False, **kwargs)
+
+
 class NamesItsArguments(ConditionalModel):
-    """A fit that takes what it knows, and initial_epoch is none of it."""
+    """A fit that takes what it knows, and hands on no more."""
 
     def fit(self, hp, model, *data, validation_data, epochs, callbacks, verbose):
         return model.fit(*data, epochs=epochs, callbacks=callbacks, verbose=0, shuffle=False)
