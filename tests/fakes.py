@@ -62,6 +62,7 @@ class ScriptedExecutor:
         self.killed: list[int] = []
         self.stopped = False
         self.die_in_refit = False
+        self.out_of_memory = False
         self._late: int | None = None
         self._arrivals: deque[Arrival] = deque()
         self._workers: dict[int, Iterator[FromWorker]] = {}
@@ -118,7 +119,8 @@ class ScriptedExecutor:
 
     def die(self, slot: int, *, ready: bool = True) -> None:
         """Let an idle worker die, and perhaps come up again."""
-        self._arrivals.append((slot, WorkerDied(reason="killed")))
+        death = WorkerDied(reason="killed", out_of_memory=self.out_of_memory)
+        self._arrivals.append((slot, death))
         if ready:
             self._arrivals.append((slot, self._ready(slot)))
 

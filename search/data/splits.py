@@ -16,6 +16,9 @@ from search.errors import ConfigError, DataError
 Sides: TypeAlias = Mapping[Side, Array]
 DRAWS = 50
 """Orders of the groups that are tried; the one whose sides are most like the whole is taken."""
+TOLERANCE = 0.1
+"""How much less like the whole a side that is drawn again may be, as a share of a class: of few groups
+one deal is the most even one, whatever the seed."""
 DRAWN = ("groups", "blocks", "stratified")
 """Methods whose validation side can be drawn anew."""
 
@@ -112,7 +115,7 @@ def redraw_validation(
     shares = {"validation": len(sides["validation"]) / len(pool)}
     rng = np.random.default_rng(seed)
     methods: Mapping[str, Callable[[], Array]] = {
-        "groups": lambda: _by_groups(recordings, targets, pool, shares, rng),
+        "groups": lambda: _by_groups(recordings, targets, pool, shares, rng, TOLERANCE),
         "blocks": lambda: _move_stretches(len(pool), shares["validation"], config, rng),
         "stratified": lambda: _by_class(targets.labels[pool], {"test": 0.0, **shares}, rng),
     }
@@ -127,8 +130,22 @@ def _by_groups(
     pool: Array,
     shares: Mapping[str, float],
     rng: np.random.Generator,
+    tolerance: float = 0.0,
 ) -> Array:
-    """Name the side of each target in the pool: whole groups, classes as even as they allow."""
+    """Name the side of each target in the pool: whole groups, classes as even as they allow.
+
+    Args:
+        recordings: What the source read.
+        targets: The targets.
+        pool: Numbers of the targets to deal.
+        shares: The share of all targets that each held-out side should have.
+        rng: The source of the deals.
+        tolerance: By how large a share of a class the first deal to be taken may be less even than
+            the most even one.
+
+    Returns:
+        Side names of shape (targets in the pool,).
+    """
     if recordings.groups is None:
         raise ConfigError(
             "data.groups (of a table: data.unit or data.group) must be given for "
@@ -148,8 +165,10 @@ def _by_groups(
     counts = np.zeros((groups.max() + 1, labels.max() + 1))
     np.add.at(counts, (groups, labels), 1)
     draws = [_deal_groups(counts, shares, rng) for _ in range(DRAWS)]
-    best = min(draws, key=lambda names: _unevenness(counts, names, shares))
-    return np.asarray(best[groups])
+    uneven = [_unevenness(counts, names, shares) for names in draws]
+    most = min(uneven) + tolerance
+    first = next(names for names, found in zip(draws, uneven, strict=True) if found <= most)
+    return np.asarray(first[groups])
 
 
 def _deal_groups(counts: Array, shares: Mapping[str, float], rng: np.random.Generator) -> Array:

@@ -41,6 +41,7 @@ class Repeat:
         naive: The objective of each naive baseline, fitted and scored on the same targets.
         overlap: Validation targets over training targets; 0 where the study's own sides were used.
         weights: Path of the last epoch's weights; empty where none are kept.
+        targets: Hash of the validation targets.
     """
 
     number: int
@@ -55,6 +56,7 @@ class Repeat:
     naive: Scores = field(default_factory=dict)
     overlap: float = 0.0
     weights: str = ""
+    targets: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +173,7 @@ def decide(
         baseline=baseline,
         sentence="",
     )
-    return replace(decision, sentence=_write(decision, overlap, config))
+    return replace(decision, sentence=_write(decision, trained[best], config))
 
 
 def _sign(direction: str) -> float:
@@ -255,17 +257,19 @@ def _find_baseline(own: Sequence[Repeat], sign: float) -> str:
     return max(means, key=lambda name: sign * means[name], default="")
 
 
-def _write(decision: Decision, overlap: float, config: StudyConfig) -> str:
+def _write(decision: Decision, own: Sequence[Repeat], config: StudyConfig) -> str:
     """Say in one sentence whether what is exported is worth having."""
     named = ", ".join(map(str, decision.members))
     who = f"The mean of trials {named}" if decision.together else f"Trial {named}"
     mean = decision.together or decision.means[str(decision.trial)]
     trainings = f"{mean.count} trainings" if mean.count > 1 else "1 training"
-    sides = (
-        "each on another validation side"
-        if overlap
-        else "all on the targets of the search, so that intervals know of seeds alone"
-    )
+    several = len({one.targets for one in own})
+    if not _find_overlap(own):
+        sides = "all on the targets of the search, so that intervals know of seeds alone"
+    elif several == len(own):
+        sides = "each on another validation side"
+    else:  # few groups, say, can be dealt in few ways
+        sides = f"on {several} validation side{'s' * (several > 1)}"
     found = f"{who} has {config.objective.metric} {mean} in {trainings}, {sides}"
     parts = [_write_gap(decision)]
     if decision.naive:

@@ -299,7 +299,7 @@ class StudyLoop:
         seconds = time.monotonic() - watch.began
         if watch.overtime:
             self._cut_short(number, Outcome.OVERTIME, reason, seconds)
-        elif death.out_of_memory:
+        elif death.out_of_memory and not watch.killed_for:
             self._cut_short(number, Outcome.OUT_OF_MEMORY, reason, seconds)
         elif self._begun[number] <= self._config.workers.max_restarts:
             self._room.view.say(f"Trial {number} is taken up again: {reason}.")
@@ -337,8 +337,7 @@ class StudyLoop:
 
     def _abandon(self) -> None:
         """Leave what is begun and not ended for the next launch, and say so."""
-        begun = [number for number in self._waiting if self._begun[number]]
-        for number in (*self._busy.values(), *begun):
+        for number in (*self._busy.values(), *self._waiting):
             reason = "the driver stopped: launch the study again to continue this trial"
             self._cut_short(number, Outcome.INTERRUPTED, reason)
         self._busy.clear()

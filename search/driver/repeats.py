@@ -38,6 +38,7 @@ class _Sides:
     place: Path
     naive: Scores
     overlap: float
+    targets: str
 
 
 def find_winner(
@@ -192,12 +193,14 @@ def _make_sides(
     """Prepare what the finalists of one repeat are trained and scored on."""
     config, metric = trials.config, trials.config.objective.metric
     known = {name: scores[metric] for name, scores in trials.notes["baselines"].items()}
-    same = _Sides(place=own[1], naive=known, overlap=0.0)
+    searched = own[0].targets_hash("validation")
+    same = _Sides(place=own[1], naive=known, overlap=0.0, targets=searched)
     drawn = draw_sides(config, repeat, draws)
     if drawn is None:
         return same
     data, place = drawn
-    if data.targets_hash("validation") == own[0].targets_hash("validation"):
+    targets = data.targets_hash("validation")
+    if targets == searched:
         return same
     try:
         naive = {one.name: one.validation[metric] for one in task.baselines(data)}
@@ -209,6 +212,7 @@ def _make_sides(
         place=place,
         naive=naive,
         overlap=len(data.ends["validation"]) / len(data.ends["train"]),
+        targets=targets,
     )
 
 
@@ -270,6 +274,7 @@ class _Finals:
             reason=message.reason,
             naive=sides.naive,
             overlap=sides.overlap,
+            targets=sides.targets,
             weights=message.weights,
         )
         self._tracker.log_repeat(row.number, number, message, self._curves[place])

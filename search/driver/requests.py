@@ -5,7 +5,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from search.config import StudyConfig
 from search.driver.executors.base import Executor
@@ -17,11 +17,13 @@ from search.messages import (
     EpochReport,
     FromWorker,
     ListSpace,
+    Outcome,
     RefitTrial,
     RepeatTrial,
     ScoreMembers,
     SpaceListed,
     TrialEnded,
+    TrialRefitted,
     Verdict,
     WorkerDied,
     WorkerFailed,
@@ -155,6 +157,27 @@ def ask_workers(
     return [asking.said[number] for number in range(len(orders))]
 
 
+def give_up(order: Order, death: WorkerDied) -> Any:
+    """Answer an order in the place of workers that died of it.
+
+    Args:
+        order: What was to be done.
+        death: How the last of them ended.
+
+    Returns:
+        What a worker says of a candidate that fails; ``None`` for an order of no one candidate's.
+    """
+    reason = f"The worker did not live to its end: {death.reason}."
+    match order:
+        case RepeatTrial():
+            outcome = Outcome.OUT_OF_MEMORY if death.out_of_memory else Outcome.FAILED
+            return TrialEnded(outcome=outcome, parameters=order.parameters, reason=reason)
+        case RefitTrial():
+            return TrialRefitted(reason=reason)
+        case _:
+            return None
+
+
 class _Asking(Generic[Reply]):
     """Who was asked what, and what was said; see ``ask_workers``."""
 
@@ -176,6 +199,7 @@ class _Asking(Generic[Reply]):
         self._asked: dict[int, int] = {}
         self._heard: dict[int, float] = {}
         self._deaths = Counter[int]()
+        self._silent: set[int] = set()
 
     def dispatch(self) -> None:
         """Give orders to workers that wait."""
@@ -196,17 +220,29 @@ class _Asking(Generic[Reply]):
         number = self._asked.get(slot, -1)
         match message:
             case WorkerReady():
+                self._silent.discard(slot)
                 self._idle.add(slot)
             case DiskNews():
                 self._room.view.say(message.text)
             case EpochReport() if slot in self._asked:
                 verdict = self._hear(number, message)
                 self._room.executor.send(slot, verdict or Verdict())
-            case WorkerDied() if self._deaths[number] < self._room.config.workers.max_restarts:
+            case WorkerDied(out_of_memory=False) if self._may_die_again(number):
                 self._deaths[number] += 1
                 self._idle.discard(slot)
                 if slot in self._asked:
                     self._waiting.appendleft(self._asked.pop(slot))
+            case WorkerDied() if slot in self._silent:
+                raise ConfigError(
+                    f"workers.max_silent_seconds must leave time for an epoch. Received: "
+                    f"{self._room.config.workers.max_silent_seconds:g} s, in which a worker said "
+                    f"nothing, {self._deaths[number] + 1} times."
+                )
+            case WorkerDied() if slot in self._asked and (
+                given_up := give_up(self._orders[number], message)
+            ):
+                self.said[self._asked.pop(slot)] = given_up
+                self._hear(number, given_up)
             case _ if slot in self._asked and isinstance(message, self._reply):
                 self.said[self._asked.pop(slot)] = message
                 self._free(slot, message)
@@ -220,7 +256,11 @@ class _Asking(Generic[Reply]):
             silent = time.monotonic() - self._heard[slot]
             if silent >= self._room.config.workers.max_silent_seconds:
                 self._heard[slot] = math.inf
+                self._silent.add(slot)
                 self._room.executor.kill(slot)
+
+    def _may_die_again(self, number: int) -> bool:
+        return self._deaths[number] < self._room.config.workers.max_restarts
 
     def _free(self, slot: int, message: object) -> None:
         """Let a worker wait for its next order, or replace it where it has grown too large."""

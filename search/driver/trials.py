@@ -113,10 +113,15 @@ class Trials:
         With them whoever won before: a larger budget's luckier trials have to beat it.
         """
         leaders = self.leaders
+        refits = self.config.training.refit and self.config.task.kind != "anomaly"
+        # Of equal hyperparameters trial 0 stands for all, as what the others are compared with.
+        first = sorted(leaders, key=lambda row: row.number != DEFAULTS)
         distinct = [
             row
-            for place, row in enumerate(leaders)
-            if all(row.parameters != better.parameters for better in leaders[:place])
+            for row in leaders
+            if row is next(one for one in first if one.parameters == row.parameters)
+            # without a refit it is the searched weights that are exported
+            and (refits or row.weights)
         ]
         chosen = distinct[: self.config.winner.candidates]
         held = {DEFAULTS, self.notes.get("winner", {}).get("trial")}
@@ -173,11 +178,13 @@ class Trials:
         One driver holds the study's lock, so whatever is RUNNING at its start is an orphan.
         """
         orphans = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        for number in (orphan.number for orphan in orphans):
+        for orphan in orphans:
+            number = orphan.number
             self._open[number] = continue_trial(
                 self._study, number, self.config.sampler, self.config.seed
             )
-            self.rows[number] = TrialRow(number=number, seed=self.seed(number))
+            # What was reported is kept: it may be cut short before it reports anything again.
+            self.rows[number] = replace(read_row(orphan), outcome=None, seed=self.seed(number))
         return [orphan.number for orphan in orphans]
 
     def reported(self, number: int) -> int:
@@ -210,10 +217,10 @@ class Trials:
     def report(self, number: int, report: EpochReport) -> Verdict:
         """Take in an epoch and decide whether the trial goes on."""
         trial = self._open[number]
-        self._update(number, value=report.best, epochs=report.epoch + 1)
         if report.epoch >= self._reported[number]:
             trial.report(report.best, report.epoch)
             self._reported[number] = report.epoch + 1
+        self._update(number, value=report.best, epochs=self._reported[number])
         # A trial that begins again passes its old epochs; the last one is judged again, since
         # the driver may have died before it acted on it.
         judged = number != DEFAULTS and report.epoch + 1 == self._reported[number]
@@ -277,7 +284,9 @@ def read_row(trial: FrozenTrial) -> TrialRow:
     """
     record = trial.user_attrs.get(RECORD)
     if record is None:
-        return TrialRow(number=trial.number, epochs=len(trial.intermediate_values))
+        told = trial.intermediate_values
+        value = told[max(told)] if told else None
+        return TrialRow(number=trial.number, value=value, epochs=len(told))
     row = TrialRow(**{**record, "outcome": Outcome(record["outcome"])})
     kept = row.weights if row.weights and Path(row.weights).is_file() else ""
     return replace(row, weights=kept)

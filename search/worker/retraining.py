@@ -1,10 +1,15 @@
 """A complete trial's candidate is trained again: to compare it once more, or to be exported."""
 
+import math
+import time
 import traceback
+from collections.abc import Mapping
+
+import keras
 
 from search.data.sequences import Side
 from search.errors import CandidateError
-from search.messages import Outcome, RefitTrial, RepeatTrial, TrialEnded, TrialRefitted
+from search.messages import EpochReport, Outcome, RefitTrial, RepeatTrial, TrialEnded, TrialRefitted
 from search.worker.curve import Channel, Curve, keep
 from search.worker.hyperparameters import AskingHyperParameters
 from search.worker.training import OUTCOMES, Plan, fit_candidate
@@ -12,6 +17,23 @@ from search.worker.weights import save_weights
 from search.worker.workbench import Workbench, candidate_errors
 
 REFIT_SIDES: tuple[Side, ...] = ("train", "validation")
+
+
+class Alive(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
+    """Tells the driver of every epoch, of which there is nothing to score."""
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__()
+        self._channel = channel
+        self._told = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Say that it ended, else the driver takes a long training for one that hangs."""
+        seconds, self._told = time.monotonic() - self._told, time.monotonic()
+        self._channel.send(
+            EpochReport(epoch=epoch, metrics={}, objective=math.nan, best=math.nan, seconds=seconds)
+        )
+        self._channel.recv()
 
 
 def repeat_trial(
@@ -63,7 +85,7 @@ def refit_trial(
     Args:
         bench: The worker's data and task.
         order: The trial.
-        channel: Where the driver is told that the disk is full.
+        channel: Where the driver is told of epochs, and that the disk is full.
         hp: Replays what the trial recorded.
 
     Returns:
@@ -72,7 +94,12 @@ def refit_trial(
     try:
         candidate = bench.build(hp, order.seed, REFIT_SIDES, order.epochs)
         with candidate_errors():
-            plan = Plan(seed=order.seed, epochs=order.epochs, sides=REFIT_SIDES)
+            plan = Plan(
+                seed=order.seed,
+                epochs=order.epochs,
+                sides=REFIT_SIDES,
+                callbacks=[Alive(channel)],
+            )
             fit_candidate(bench, candidate, hp, plan)
         bench.score(candidate, "train")  # refuses predictions that are no numbers
     except CandidateError as exc:

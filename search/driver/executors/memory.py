@@ -39,15 +39,16 @@ def count_memory_kills() -> int:
     return int(found[1]) if found else 0
 
 
-def ran_out_of_memory(log: Path) -> bool:
+def ran_out_of_memory(log: Path, since: int) -> bool:
     """Tell whether the last that a process wrote speaks of memory that ran out.
 
     Args:
         log: Its output.
+        since: Where in it the last order's begins, in bytes.
 
     Returns:
         Whether it does.
     """
     with log.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+        file.seek(max(since, os.fstat(file.fileno()).st_size - TAIL_BYTES))
         return bool(SIGNS.search(file.read()))

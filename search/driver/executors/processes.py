@@ -33,11 +33,19 @@ QUIET = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Worker:
-    """A process, our line to it, and the system's kills for want of memory before it began."""
+    """A process and our line to it.
+
+    Attributes:
+        process: The process.
+        line: The line.
+        kills: The system's kills for want of memory before it was last told anything.
+        logged: How long its output was then, in bytes.
+    """
 
     process: BaseProcess
     line: Connection
     kills: int
+    logged: int
 
 
 class ProcessExecutor:
@@ -87,8 +95,10 @@ class ProcessExecutor:
 
     def send(self, slot: int, message: ToWorker) -> None:
         """Send to a slot's process; what a dead one misses, ``receive`` makes known."""
+        worker = self._workers[slot]
+        self._workers[slot] = replace(worker, kills=count_memory_kills(), logged=self._logged(slot))
         try:
-            self._workers[slot].line.send(message)
+            worker.line.send(message)
         except (BrokenPipeError, ConnectionResetError):
             return
 
@@ -157,7 +167,14 @@ class ProcessExecutor:
         with _without_main(), _interrupts_blocked():
             process.start()
         theirs.close()
-        return _Worker(process=process, line=ours, kills=count_memory_kills())
+        return _Worker(
+            process=process, line=ours, kills=count_memory_kills(), logged=self._logged(slot)
+        )
+
+    def _logged(self, slot: int) -> int:
+        """Say how long a slot's output is, in bytes."""
+        log = self._setups[slot].log
+        return log.stat().st_size if log.exists() else 0
 
     def _reap(self) -> None:
         """Forget the processes that have left, and end those that do not."""
@@ -183,7 +200,7 @@ class ProcessExecutor:
         ending = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with {code}"
         log = self._setups[slot].log
         by_system = code == -signal.SIGKILL and count_memory_kills() > worker.kills
-        by_itself = code == -signal.SIGABRT and ran_out_of_memory(log)
+        by_itself = code == -signal.SIGABRT and ran_out_of_memory(log, worker.logged)
         return WorkerDied(
             reason=f"worker {slot} {ending}; its output is in {log}",
             out_of_memory=by_system or by_itself,

@@ -271,9 +271,7 @@ class MlflowTracker:
             "targets": built["targets_hash"],
             "notes": "\n".join(built["notes"]),
         }
-        typed = json.dumps(built["parameters"])
-        if len(typed) <= _LONGEST_TAG:  # else the trial cannot be reproduced, and is told so
-            words[PARAMETERS] = typed
+        words |= _type_parameters(built["parameters"])
         tags = as_tags({name: word for name, word in words.items() if word})
         self._client.log_batch(run_id, metrics, params, tags)
 
@@ -351,10 +349,10 @@ class MlflowTracker:
         metrics = as_metrics(known, time_ms, ended.best_epoch or 0)
         outcome = Outcome(ended.outcome)
         note = f"{outcome}: {ended.reason}" if ended.reason else outcome
-        tags = as_tags(
-            {"outcome": outcome, "reason": ended.reason, _NOTE: note, _COLOUR: PALETTE[outcome]}
-        )
-        # Again, since a candidate that could not be built was never reported as built.
+        words = {"outcome": outcome, "reason": ended.reason, _NOTE: note, _COLOUR: PALETTE[outcome]}
+        # Again, since a candidate that could not be built was never reported as built, and a fit of
+        # its own may have asked for more.
+        tags = as_tags({**words, **_type_parameters(ended.parameters)})
         self._client.log_batch(run_id, metrics, as_params(ended.parameters), tags)
         if ended.traceback:
             self._client.log_text(run_id, strip_colours(ended.traceback), "traceback.txt")
@@ -417,3 +415,11 @@ def _name(record: Record) -> str:
             return f"{kind} {record['name']}"
         case _:
             return "progress of the study"
+
+
+def _type_parameters(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Write hyperparameters with their types, as a tag that a trial is reproduced from."""
+    typed = json.dumps(parameters)
+    if not parameters or len(typed) > _LONGEST_TAG:  # too long: it cannot be, and is told so
+        return {}
+    return {PARAMETERS: typed}

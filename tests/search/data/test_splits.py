@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,18 @@ def test_another_validation_side_is_drawn_from_all_but_the_test_side(method: Any
         assert recordings.groups is not None
         held = [set(recordings.groups[same[side]].tolist()) for side in SIDES]
         assert sum(map(len, held)) == len(set.union(*held))
+
+
+def test_few_groups_are_dealt_anew_too() -> None:
+    recordings = make_recordings(80)
+    recordings = replace(recordings, groups=np.repeat(np.arange(8), 10))
+    targets, config = place(recordings), SplitConfig(method="groups")
+    own = split_sides(recordings, config, seed=0)
+    sides = {
+        tuple(redraw_validation(recordings, targets, own, config, seed)["validation"].tolist())
+        for seed in range(20)
+    }
+    assert len(sides) >= 4  # of six groups, one or two are held out
 
 
 @pytest.mark.parametrize("gap", [0, 1, 3])

@@ -32,6 +32,7 @@ def repeats(
             value=value,
             naive=naive,
             overlap=overlap,
+            targets=str(place) if overlap else "own",
         )
         for place, value in enumerate(values)
     ]
@@ -146,9 +147,17 @@ def test_an_interval_ends_where_the_metric_does() -> None:
 
 def test_where_one_side_could_not_be_drawn_anew_the_interval_is_as_wide_as_of_those_drawn() -> None:
     drawn = repeats(0, [0.7, 0.75, 0.8], overlap=0.25)
-    mixed = [replace(drawn[0], overlap=0.0), *drawn[1:]]
+    mixed = [replace(drawn[0], overlap=0.0, targets="own"), *drawn[1:]]
     assert judge([row(0, 0.7)], mixed).means == judge([row(0, 0.7)], drawn).means
     assert "each on another validation side" in judge([row(0, 0.7)], mixed).sentence
+
+
+def test_sides_that_were_drawn_twice_are_counted_once() -> None:
+    drawn = repeats(0, [0.7, 0.75, 0.8], overlap=0.25)
+    twice = [replace(drawn[0], targets="1"), *drawn[1:]]
+    assert "in 3 trainings, on 2 validation sides; " in judge([row(0, 0.7)], twice).sentence
+    once = [replace(one, targets="1") for one in drawn]
+    assert "in 3 trainings, on 1 validation side; " in judge([row(0, 0.7)], once).sentence
 
 
 def test_a_baseline_without_a_score_is_none_to_compare_with() -> None:

@@ -455,6 +455,78 @@ def test_a_worker_that_hangs_in_a_repeat_is_ended(storage: optuna.storages.BaseS
     assert len(launch.executor.killed) == 1
 
 
+def test_a_worker_that_always_hangs_is_told_by_the_setting(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(
+        storage, rising_curve, budget={"trials": 3}, workers={"max_silent_seconds": 0.05}
+    )
+    launch.run()
+    launch.executor.curve = lambda number, parameters: None
+    with pytest.raises(ConfigError, match=r"max_silent_seconds must leave time.*0\.05 s.*3 times"):
+        launch.loop.ask(order_repeats(launch, 1), TrialEnded, "Again")
+
+
+def test_a_repeat_that_memory_runs_out_in_fails_as_a_trial_would(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 3})
+    launch.run()
+    death = WorkerDied(reason="worker 0 was killed by SIGKILL", out_of_memory=True)
+    ends = deque([death])
+    launch.executor.curve = lambda number, parameters: ends.popleft() if ends else [0.5]
+    first, second = launch.loop.ask(order_repeats(launch, 2), TrialEnded, "Again")
+    assert sorted([first.outcome, second.outcome]) == [Outcome.COMPLETE, Outcome.OUT_OF_MEMORY]
+    failed = first if first.value is None else second
+    assert failed.reason.endswith("its end: worker 0 was killed by SIGKILL.")
+
+
+def test_a_repeat_whose_workers_all_die_fails(storage: optuna.storages.BaseStorage) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 3})
+    launch.run()
+    deaths = []
+
+    def die(number: int, parameters: object) -> WorkerDied:
+        deaths.append(number)
+        return WorkerDied(reason="worker 0 was killed by SIGSEGV")
+
+    launch.executor.curve = die
+    (ended,) = launch.loop.ask(order_repeats(launch, 1), TrialEnded, "Again")
+    assert ended.outcome is Outcome.FAILED
+    assert len(deaths) == 1 + launch.config.workers.max_restarts
+
+
+def test_a_refit_that_memory_runs_out_in_leaves_the_searched_weights(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 3})
+    launch.run()
+    launch.executor.die_in_refit = True
+    launch.executor.out_of_memory = True
+    row = replace(launch.trials.leaders[0], weights="searched.npz")
+    (member,) = launch.loop.refit([row], {str(row.number): 3})
+    assert member.weights == "searched.npz"
+    assert "The searched weights are kept: The worker did not live" in launch.view.said[-1]
+
+
+def test_a_trial_that_is_reopened_keeps_what_it_reported(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, lambda number, parameters: None, budget={"trials": 3})
+    launch.trials.ask()
+    for epoch, best in enumerate([0.3, 0.6]):
+        report = EpochReport(epoch=epoch, metrics={}, objective=0.3, best=best, seconds=1.0)
+        launch.trials.report(0, report)
+
+    again = Launch(storage, rising_curve, budget={"trials": 3})
+    assert again.trials.reopen() == [0]
+    row = again.trials.rows[0]
+    assert (row.outcome, row.value, row.epochs) == (None, 0.6, 2)
+    first = EpochReport(epoch=0, metrics={}, objective=0.3, best=0.3, seconds=1.0)
+    again.trials.report(0, first)
+    assert again.trials.rows[0].epochs == 2
+
+
 def test_ctrl_c_ends_repeats(storage: optuna.storages.BaseStorage) -> None:
     launch = Launch(storage, rising_curve, budget={"trials": 3})
     launch.run()
@@ -480,8 +552,28 @@ def test_the_finalists_are_the_best_distinct_trials_and_the_defaults(
     assert [row.number for row in trials.finalists] == [5, 4, 0]
     trials.rows[4] = replace(trials.rows[4], parameters=trials.rows[5].parameters)
     assert [row.number for row in trials.finalists] == [5, 3, 0]
+    trials.rows[2] = replace(trials.rows[2], parameters=trials.rows[0].parameters, value=0.9)
+    # Of equals, trial 0 is the one to compare with.
+    assert [row.number for row in trials.finalists] == [5, 3, 0]
     trials.rows[0] = replace(trials.rows[0], outcome=Outcome.DIVERGED)
-    assert [row.number for row in trials.finalists] == [5, 3]
+    assert [row.number for row in trials.finalists] == [2, 5]
+
+
+def test_without_a_refit_only_trials_whose_weights_are_kept_are_finalists(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(
+        storage,
+        rising_curve,
+        budget={"trials": 4},
+        pruner={"name": "none"},
+        training={"refit": False},
+    )
+    launch.run()
+    trials = launch.trials
+    assert trials.finalists == []
+    trials.rows[2] = replace(trials.rows[2], weights="trial_00002.npz")
+    assert [row.number for row in trials.finalists] == [2]
 
 
 def test_a_winner_holds_until_other_trials_are_the_best(
