@@ -327,9 +327,11 @@ class DiskNews:
 
     Attributes:
         text: One sentence for the person who can make room.
+        waiting: Whether it waits from now on.
     """
 
     text: str
+    waiting: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from search.driver.progress import PlainView, StudyStatus
 from search.messages import (
     Answer,
     CandidateBuilt,
+    DiskNews,
     EpochReport,
     FloatDomain,
     FromWorker,
@@ -39,7 +40,9 @@ LISTING = (
     Listed(name="rate", domain=FloatDomain(low=1e-4, high=1e-1, log=True), default=1e-2),
     Listed(name="depth", domain=IntDomain(low=1, high=4), default=2),
 )
-Curve = Callable[[int, Mapping[str, Scalar]], Sequence[float] | TrialEnded | WorkerDied | None]
+Curve = Callable[
+    [int, Mapping[str, Scalar]], Sequence[float] | TrialEnded | WorkerDied | DiskNews | None
+]
 """From a trial's number and hyperparameters to its learning curve, to another end, or to silence."""
 
 
@@ -57,6 +60,7 @@ class ScriptedExecutor:
         self.curve = curve
         self.listed = SpaceListed(listing=LISTING)
         self.orders: list[TrainTrial] = []
+        self.given: dict[int, int] = {}
         self.replaced: list[int] = []
         self.prepared: list[int] = []
         self.killed: list[int] = []
@@ -81,6 +85,7 @@ class ScriptedExecutor:
                     self._arrivals.append((self._late, self._ready(self._late)))
             case TrainTrial():
                 self.orders.append(message)
+                self.given[slot] = message.number
                 self._workers[slot] = self._play(slot, message.number)
                 self._step(slot)
             case Answer() | Verdict():
@@ -116,6 +121,10 @@ class ScriptedExecutor:
 
     def stop(self) -> None:
         self.stopped = True
+
+    def say(self, slot: int, message: FromWorker) -> None:
+        """Let a worker say something of its own accord."""
+        self._arrivals.append((slot, message))
 
     def die(self, slot: int, *, ready: bool = True) -> None:
         """Let an idle worker die, and perhaps come up again."""

@@ -9,6 +9,7 @@ from enum import StrEnum
 from search.driver.leaderboard import TrialRow, write_study
 from search.driver.progress import StudyStatus
 from search.driver.requests import (
+    AWAY_SECONDS,
     TICK_SECONDS,
     Hear,
     Order,
@@ -53,12 +54,23 @@ class Ending(StrEnum):
 
 @dataclass(kw_only=True)
 class _Watch:
-    """When a slot's trial began and was last heard of, on the monotonic clock."""
+    """When a slot's trial began and was last heard of, on the monotonic clock.
+
+    Time that its worker waits for room on a disk, or in which the driver could not listen, is none.
+    """
 
     began: float = field(default_factory=time.monotonic)
     heard: float = field(default_factory=time.monotonic)
+    waits_since: float | None = None
     killed_for: str = ""
     overtime: bool = False
+
+    def wait(self, waiting: bool) -> None:
+        """Take in that the worker waits for room on a disk, or does so no more."""
+        now = time.monotonic()
+        if self.waits_since is not None:
+            self.began += now - self.waits_since
+        self.waits_since = now if waiting else None
 
 
 class StudyLoop:
@@ -80,6 +92,7 @@ class StudyLoop:
         self._idle = set(ready)
         self._busy: dict[int, int] = {}
         self._watches: dict[int, _Watch] = {}
+        self._looked = time.monotonic()
         self._baseline = baseline
         self._waiting: deque[int] = deque()
         self._begun: Counter[int] = Counter()
@@ -215,9 +228,12 @@ class StudyLoop:
         """End workers that hang, and those whose trial takes too long."""
         limit, silent = self._config.training.max_seconds, self._config.workers.max_silent_seconds
         now = time.monotonic()
+        away, self._looked = now - self._looked, now
         for slot in self._busy:
             watch = self._watches[slot]
-            if watch.killed_for:
+            if away > AWAY_SECONDS:
+                watch.began, watch.heard = watch.began + away, watch.heard + away
+            if watch.killed_for or watch.waits_since is not None:
                 continue
             if limit is not None and now - watch.began >= limit:
                 watch.killed_for = f"training.max_seconds allows {limit:g} s."
@@ -245,6 +261,7 @@ class StudyLoop:
                 self._judge(slot, message)
             case DiskNews():
                 self._room.view.say(message.text)
+                self._watches[slot].wait(message.waiting)
             case TrialEnded():
                 self._end(self._busy.pop(slot), message)
                 self._free(slot, message)

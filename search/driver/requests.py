@@ -32,6 +32,8 @@ from search.messages import (
 
 TICK_SECONDS = 0.5
 """How often the driver looks at the clock and at Ctrl-C while no message comes."""
+AWAY_SECONDS = 10.0
+"""A driver that has not looked for longer was held up itself, by a full disk or Ctrl-Z."""
 Order: TypeAlias = RepeatTrial | RefitTrial | ScoreMembers
 Reply = TypeVar("Reply")
 Hear: TypeAlias = Callable[[int, EpochReport | Reply], Verdict | None]
@@ -200,6 +202,7 @@ class _Asking(Generic[Reply]):
         self._heard: dict[int, float] = {}
         self._deaths = Counter[int]()
         self._silent: set[int] = set()
+        self._looked = time.monotonic()
 
     def dispatch(self) -> None:
         """Give orders to workers that wait."""
@@ -224,6 +227,8 @@ class _Asking(Generic[Reply]):
                 self._idle.add(slot)
             case DiskNews():
                 self._room.view.say(message.text)
+                if message.waiting:
+                    self._heard[slot] = math.inf
             case EpochReport() if slot in self._asked:
                 verdict = self._hear(number, message)
                 self._room.executor.send(slot, verdict or Verdict())
@@ -252,8 +257,12 @@ class _Asking(Generic[Reply]):
 
     def end_silent(self) -> None:
         """End workers that hang; the executor then says that they died."""
+        now = time.monotonic()
+        away, self._looked = now - self._looked, now
         for slot in self._asked:
-            silent = time.monotonic() - self._heard[slot]
+            if away > AWAY_SECONDS:
+                self._heard[slot] += away
+            silent = now - self._heard[slot]
             if silent >= self._room.config.workers.max_silent_seconds:
                 self._heard[slot] = math.inf
                 self._silent.add(slot)

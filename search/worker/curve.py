@@ -43,7 +43,12 @@ class Channel(Protocol):
 
 def keep(write: Callable[[], None], path: Path, channel: Channel) -> None:
     """Write a file; while the disk is full, tell the driver and wait."""
-    wait_for_room(write, place=path, say=lambda text: channel.send(DiskNews(text=text)))
+    turns = iter((True, False))
+    wait_for_room(
+        write,
+        place=path,
+        say=lambda text: channel.send(DiskNews(text=text, waiting=next(turns))),
+    )
 
 
 class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types

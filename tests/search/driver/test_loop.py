@@ -1,3 +1,4 @@
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,13 @@ from search.config import StudyConfig, make_config
 from search.driver.interrupts import Interrupt
 from search.driver.loop import Ending, StudyLoop
 from search.driver.mirror import MirroredStorage
+from search.driver.progress import StudyStatus
 from search.driver.requests import Room, WorkerBug, list_space
 from search.driver.storage import open_storage
 from search.driver.trials import Trials
 from search.errors import ConfigError, StudyStopped
 from search.messages import (
+    DiskNews,
     EpochReport,
     Outcome,
     RepeatTrial,
@@ -221,6 +224,41 @@ def test_a_trial_that_takes_too_long_ends_as_overtime_and_is_not_taken_up_again(
     assert launch.trials.rows[1].seconds >= 0.05
     assert launch.outcomes().count(Outcome.COMPLETE) == 3
     assert launch.tracker.ended[1].reason == "training.max_seconds allows 0.05 s."
+
+
+@pytest.mark.parametrize("setting", ["training.max_seconds", "workers.max_silent_seconds"])
+def test_a_worker_that_waits_for_room_takes_no_time(
+    storage: optuna.storages.BaseStorage, setting: str
+) -> None:
+    section, name = setting.split(".")
+    since: list[float] = []
+
+    def wait_once(number: int, parameters: object) -> list[float] | DiskNews:
+        if number == 1 and not since:
+            since.append(time.monotonic())
+            return DiskNews(text="No room is left.", waiting=True)
+        return [0.5] * 5
+
+    launch = Launch(
+        storage,
+        wait_once,
+        budget={"trials": 3},
+        pruner={"name": "none"},
+        **{section: {name: 0.05}},
+    )
+
+    def make_room(status: StudyStatus) -> None:
+        if since and time.monotonic() > since[0] + 0.2:
+            ended = TrialEnded(outcome=Outcome.COMPLETE, value=0.5, best_epoch=0, epochs=1)
+            (slot,) = (slot for slot, order in launch.executor.given.items() if order == 1)
+            launch.executor.say(slot, DiskNews(text="There is room again.", waiting=False))
+            launch.executor.say(slot, ended)
+            since[0] = math.inf
+
+    launch.view.show = make_room  # type: ignore[method-assign]
+    assert launch.run() is Ending.FINISHED
+    assert launch.outcomes() == [Outcome.COMPLETE] * 3
+    assert launch.executor.killed == []
 
 
 def test_a_worker_that_memory_killed_is_not_given_the_trial_again(

@@ -19,6 +19,7 @@ from search.driver.tracking.mlflow_tracker import MlflowTracker, check_name, ope
 from search.driver.tracking.records import now_ms
 from search.driver.tracking.spool import Spool, spool_path
 from search.driver.tracking.store import (
+    PARAMETERS,
     STUDY,
     TRIAL,
     hide_credentials,
@@ -205,6 +206,8 @@ def test_a_candidate_that_was_not_built_keeps_its_parameters_and_traceback(
     client = MlflowClient(store_uri(None, storage_folder))
     path = client.download_artifacts(trial.info.run_id, "traceback.txt", str(tmp_path))
     assert trial.data.params == {"units": "8"}
+    # A fit of its own may ask for more than its build: a trial is reproduced from all of it.
+    assert json.loads(trial.data.tags[PARAMETERS]) == {"units": 8}
     assert Path(path).read_text() == "ValueError: negative"
 
 

@@ -302,7 +302,10 @@ def test_a_refit_trains_on_validation_too_and_leaves_its_weights(bench: Workbenc
     before = bench.build(defaults(), seed=5)
     base = bench.score(before, "validation")["log_loss"]
     order = RefitTrial(number=2, parameters=recorded, seed=5, epochs=3)
-    refitted = refit_trial(bench, order, Line(), hp)
+    line = Line()
+    refitted = refit_trial(bench, order, line, hp)
+    # The driver hears of every epoch, else it takes a long refit for one that hangs.
+    assert [report.epoch for report in line.told] == [0, 1, 2]
     assert Path(refitted.weights) == bench.weights / "refit_00002.npz"
     load_weights(before.model, Path(refitted.weights))
     assert bench.score(before, "validation")["log_loss"] < base
