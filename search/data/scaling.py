@@ -64,7 +64,7 @@ def fit_scaling(
         training: The numbers of the training targets.
         frames: Whether frames are predicted: then they are scaled to the range from 0 to 1 by
             what a byte holds, or, where it holds 0 and 1 alone and for other numbers, by the
-            smallest and largest training value.
+            smallest and largest training value, of the frames to predict as well.
 
     Returns:
         Means and spreads in float32.
@@ -74,6 +74,10 @@ def fit_scaling(
     """
     shown = _mark_shown(recordings, targets, training)
     if frames:
+        for step in range(
+            1, targets.horizon + 1
+        ):  # those to predict, too: answers end at the range
+            shown[targets.ends[training] + step] = True
         return _fit_range(recordings, shown)
     if not recordings.scaled_apart:
         mean, scale = fit_rows(recordings.rows, np.flatnonzero(shown))

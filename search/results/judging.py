@@ -85,11 +85,13 @@ def group_answers(
     if recordings.clips or not (apart or judged):
         yield Own(), np.arange(len(owners))
         return
+    # A clip of an array is named by its place, which says nothing of another array's.
+    known = (apart or facts["recordings"]) if facts["data"]["source"] != "arrays" else ()
     for number in np.unique(owners):
         some = np.flatnonzero(owners == number)
         if normal_rows is not None:
             yield _know(recordings, int(number), normal_rows, bool(apart)), some
-        elif recordings.names[number] in (apart or facts["recordings"]):
+        elif recordings.names[number] in known:
             yield Own(name=recordings.names[number]), some
         elif not apart:
             yield Own(), some

@@ -98,6 +98,18 @@ def test_masks_of_zero_and_one_are_no_nearly_black_pictures(tmp_path: Path) -> N
     assert data.card.scale == (1.0,)
 
 
+def test_frames_to_predict_lie_in_the_range_that_answers_end_at(tmp_path: Path) -> None:
+    brighter = np.arange(40)[:, None] % 4 + np.arange(6) ** 2.0  # ends at 28, after at most 19
+    clips = np.broadcast_to(brighter[:, :, None, None, None], (40, 6, 4, 4, 1)).astype("float32")
+    path = tmp_path / "warming.npz"
+    np.savez(path, x=clips, scene=np.arange(40) // 4)
+    settings = {"source": "arrays", "path": path, "groups": "scene"}
+    task = {"kind": "frames", "horizon": 1}
+    config = make_config({"name": "m", "space": "seq2seq", "data": settings, "task": task})
+    data, _ = prepare_data(config, tmp_path / "data")
+    assert (data.rows.min(), data.rows.max()) == (0, 1)
+
+
 def prepare_table(folder: Path, table: dict[str, Array], **settings: Any) -> SequenceData:
     pd.DataFrame(table).to_csv(folder / "t.csv", index=False)
     data = {"source": "table", "path": folder / "t.csv"}

@@ -143,6 +143,16 @@ def test_a_recording_that_the_study_knew_has_the_threshold_that_it_had(tmp_path:
         assert pd.read_csv(tmp_path / "out.csv")["threshold"].unique().tolist() == [limit]
 
 
+def test_a_clip_of_a_new_array_is_not_the_studys_of_the_same_number(tmp_path: Path) -> None:
+    known = {"recordings": ["clip 0"], "threshold_recording_0": 9.0}
+    data = {"source": "arrays", "x": "streams"}
+    facts = ANOMALY | known | {"data": data}
+    export = write_export(tmp_path / "export", expect_nothing(channels=1), **facts)
+    np.savez(tmp_path / "new.npz", streams=np.array(NEW, np.float32)[None, :, None])
+    predict_data(export, tmp_path / "new.npz", tmp_path / "out.csv")
+    assert pd.read_csv(tmp_path / "out.csv")["threshold"].unique().tolist() == [0.5]
+
+
 def test_rows_with_missing_values_scale_nothing(tmp_path: Path) -> None:
     data = {"source": "table", "missing": "drop"}
     facts = ANOMALY | {"scaled_apart": {"old.csv": [[7.0], [3.0]]}, "data": data}

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from benches import Killed, Line, defaults, make_bench
 
@@ -22,6 +23,7 @@ from search.messages import (
     TrialEnded,
     Verdict,
 )
+from search.tasks.detections import find_clean
 from search.worker.batches import WindowBatches, epoch_order, make_batches, predict
 from search.worker.hyperparameters import replay
 from search.worker.retraining import refit_trial, repeat_trial
@@ -220,6 +222,24 @@ def test_a_loss_that_is_no_number_ends_the_trial_as_diverged(
     assert ended.outcome is Outcome.DIVERGED
     assert "finite" in ended.reason
     assert "Traceback" in ended.traceback
+
+
+def test_validation_may_begin_with_windows_that_show_an_anomaly(tmp_path: Path) -> None:
+    flags = np.zeros(1200, int)
+    flags[[590, 600, 610, 620, 630, 1000]] = 1
+    path = tmp_path / "stream.csv"
+    values = np.random.default_rng(0).standard_normal(1200)
+    pd.DataFrame({"value": values, "flag": flags}).to_csv(path, index=False)
+    bench = make_bench(
+        tmp_path,
+        data={"source": "table", "path": path, "targets": "flag"},
+        split={"method": "time", "validation_from": 600, "test_from": 900},
+        task={"kind": "anomaly"},
+        sequence_length={"low": 8, "high": 16},
+        objective={"metric": "error"},
+    )
+    assert not find_clean(bench.data.few(8), "validation").any()
+    bench.check(bench.build(defaults(), seed=0))
 
 
 def test_a_mistake_in_scoring_is_not_blamed_on_the_candidate(
