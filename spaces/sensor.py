@@ -210,8 +210,10 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         """Forecast from windows of shape (batch, steps, channels) (batch, horizon, variables)."""
         steps, horizon, known = self.input_shape[0], self.output_shape[0], self.target_channels
         predicts = forecasts.ask_predicts(hp, steps, self.season, bool(known))
-        # of one step, nothing would be left
-        centered = bool(known) and steps > 1 and hp.Boolean("center_windows", default=True)
+        centered = bool(known) and hp.Boolean("center_windows", default=True)
+        if centered and steps == 1:
+            shapes.warn_replaced("center_windows", "True", "False", "of one step nothing is left")
+            centered = False
         tensor = inputs
         if centered:
             # a channel that is not forecast tells by its level, as a category or the time of day

@@ -262,8 +262,9 @@ def test_channels_that_are_not_forecast_keep_their_level_where_windows_are_cente
 
 
 def test_a_window_of_one_row_is_not_centered(build):
-    model, hp, _ = build(Sensor((1, 3), (2, 1), "forecasting", target_channels=(1,)))
-    assert "center_windows" not in hp.values
+    model, hp, told = build(Sensor((1, 3), (2, 1), "forecasting", target_channels=(1,)))
+    assert hp.values["center_windows"]
+    assert any("center_windows='True' became 'False'" in text for text in told)
     assert "centered" not in [layer.name for layer in model.layers]
 
 
