@@ -216,9 +216,11 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
             centered = False
         tensor = inputs
         if centered:
+            mean = ops.mean(inputs, axis=1, keepdims=True)
             # a channel that is not forecast tells by its level, as a category or the time of day
             foretold = [float(channel in known) for channel in range(self.input_shape[1])]
-            mean = ops.mean(inputs, axis=1, keepdims=True) * ops.array([[foretold]])
+            if not all(foretold):
+                mean = keras.layers.Rescaling(foretold, dtype="float32", name="foretold")(mean)
             tensor = keras.layers.Subtract(name="centered", dtype="float32")([inputs, mean])
         tensor = self._drop(self._encode(tensor, hp), hp)
         tensor = blocks.regress(tensor, self.output_shape)

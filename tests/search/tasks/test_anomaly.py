@@ -155,7 +155,7 @@ def test_windows_that_still_show_an_anomaly_take_no_part_in_threshold_and_error(
 
 def test_without_normal_validation_targets_there_is_no_threshold() -> None:
     data = make_data(flagged=(7, 8, 9, 10, 13))
-    with pytest.raises(DataError, match=r"validation side must show windows.*none among 4\. Ch"):
+    with pytest.raises(DataError, match=r"validation side must show windows.*none\. Ch"):
         make_task().score(data, "test", FOUND)
 
 
