@@ -232,22 +232,20 @@ class _Asking(Generic[Reply]):
             case EpochReport() if slot in self._asked:
                 verdict = self._hear(number, message)
                 self._room.executor.send(slot, verdict or Verdict())
-            case WorkerDied(out_of_memory=False) if self._may_die_again(number):
-                self._deaths[number] += 1
-                self._idle.discard(slot)
-                if slot in self._asked:
-                    self._waiting.appendleft(self._asked.pop(slot))
-            case WorkerDied() if slot in self._silent:
+            case WorkerDied() if slot in self._silent and not self._may_die_again(number):
                 raise ConfigError(
                     f"workers.max_silent_seconds must leave time for an epoch. Received: "
                     f"{self._room.config.workers.max_silent_seconds:g} s, in which a worker said "
                     f"nothing, {self._deaths[number] + 1} times."
                 )
-            case WorkerDied() if slot in self._asked and (
-                given_up := give_up(self._orders[number], message)
-            ):
+            case WorkerDied() if given_up := self._give_up(slot, message):
                 self.said[self._asked.pop(slot)] = given_up
                 self._hear(number, given_up)
+            case WorkerDied() if self._may_die_again(number):
+                self._deaths[number] += 1
+                self._idle.discard(slot)
+                if slot in self._asked:
+                    self._waiting.appendleft(self._asked.pop(slot))
             case _ if slot in self._asked and isinstance(message, self._reply):
                 self.said[self._asked.pop(slot)] = message
                 self._free(slot, message)
@@ -267,6 +265,16 @@ class _Asking(Generic[Reply]):
                 self._heard[slot] = math.inf
                 self._silent.add(slot)
                 self._room.executor.kill(slot)
+
+    def _give_up(self, slot: int, death: WorkerDied) -> Any:
+        """Answer in the place of a worker whose order another one would die of; else ``None``."""
+        if slot not in self._asked:
+            return None
+        number = self._asked[slot]
+        starved = death.out_of_memory and slot not in self._silent
+        if not starved and self._may_die_again(number):
+            return None
+        return give_up(self._orders[number], death)
 
     def _may_die_again(self, number: int) -> bool:
         return self._deaths[number] < self._room.config.workers.max_restarts

@@ -519,6 +519,17 @@ def test_a_repeat_that_memory_runs_out_in_fails_as_a_trial_would(
     assert failed.reason.endswith("its end: worker 0 was killed by SIGKILL.")
 
 
+def test_a_worker_that_memory_is_short_for_while_it_waits_is_followed_by_another(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 3})
+    launch.run()
+    launch.executor.out_of_memory = True
+    launch.executor.die(1)
+    (ended,) = launch.loop.ask(order_repeats(launch, 1), TrialEnded, "Again")
+    assert ended.outcome is Outcome.COMPLETE
+
+
 def test_a_repeat_whose_workers_all_die_fails(storage: optuna.storages.BaseStorage) -> None:
     launch = Launch(storage, rising_curve, budget={"trials": 3})
     launch.run()
