@@ -16,6 +16,7 @@ import tomli_w
 from search.config import StudyConfig
 from search.data.preparation import prepare_data
 from search.data.targets import sequence_lengths
+from search.driver.examining import examine_finalists
 from search.driver.executors.base import Executor
 from search.driver.executors.devices import default_slots, find_backend
 from search.driver.executors.inline import InlineExecutor
@@ -145,6 +146,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
             endings.append(loop.run())
             if Ending.FINISHED in endings:
                 find_winner(trials, tracker, loop, task, (data, data_folder), view)
+                examine_finalists(trials, loop)
                 view.say("Looking at the test set, once.")
                 look_at_test(trials, tracker, loop, task, data)
         return summarize(config, trials, endings[0])

@@ -1,4 +1,4 @@
-"""What the chosen model did on the test targets, drawn from the tables of its task."""
+"""What a model did on the targets of a side, drawn from the tables of its task."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
@@ -9,20 +9,22 @@ import plotly.express as px
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from search.data.sequences import Side
 from search.messages import Table
 from search.results.figures import BEST, FAINT, Picture
 
-Draw: TypeAlias = Callable[[pd.DataFrame], Picture]
+Draw: TypeAlias = Callable[[pd.DataFrame, Side], Picture]
 ALARM = "#D55E00"
 HEIGHT = 260
 """Pixels of a row of small figures."""
 
 
-def draw_tables(tables: Mapping[str, Table]) -> Iterator[Picture]:
-    """Draw what a task tells of the test targets, beside its scores.
+def draw_tables(tables: Mapping[str, Table], side: Side) -> Iterator[Picture]:
+    """Draw what a task tells of a side's targets, beside its scores.
 
     Args:
-        tables: The tables of the last look at the test set, by name.
+        tables: The tables by name.
+        side: Whose targets.
 
     Yields:
         A picture for each table that has one.
@@ -30,10 +32,10 @@ def draw_tables(tables: Mapping[str, Table]) -> Iterator[Picture]:
     for name, draw in DRAWN.items():
         if name in tables:
             heads, lines = tables[name]
-            yield draw(pd.DataFrame([*map(list, lines)], columns=[*heads]))
+            yield draw(pd.DataFrame([*map(list, lines)], columns=[*heads]), side)
 
 
-def draw_confusion(table: pd.DataFrame) -> Picture:
+def draw_confusion(table: pd.DataFrame, side: Side) -> Picture:
     """Draw how often each true class was called what."""
     counts = table.set_index(table.columns[0])
     figure = px.imshow(counts, text_auto=True, color_continuous_scale="Blues", aspect="auto")
@@ -42,11 +44,11 @@ def draw_confusion(table: pd.DataFrame) -> Picture:
         type="category"
     )  # else classes called 1, 10, 100 stand on an axis of numbers
     figure.update_yaxes(type="category")
-    text = "Test targets of each true class, a line each, by what the model calls them."
+    text = f"The {side} targets of each true class, a line each, by what the model calls them."
     return Picture(title="Confusion matrix", text=text, figure=_finish(figure))
 
 
-def draw_errors(table: pd.DataFrame) -> Picture:
+def draw_errors(table: pd.DataFrame, side: Side) -> Picture:
     """Draw each metric by steps ahead."""
     names = [str(name) for name in table.columns[1:]]
     figure = make_subplots(cols=len(names), subplot_titles=names)
@@ -61,18 +63,18 @@ def draw_errors(table: pd.DataFrame) -> Picture:
             showlegend=False,
         )
     figure.update_xaxes(title="steps ahead")
-    text = "Each metric on the test targets by how far ahead the prediction is."
+    text = f"Each metric on the {side} targets by how far ahead the prediction is."
     return Picture(title="Error by step ahead", text=text, figure=_finish(figure, HEIGHT + 60))
 
 
-def draw_forecasts(table: pd.DataFrame) -> Picture:
+def draw_forecasts(table: pd.DataFrame, side: Side) -> Picture:
     """Draw forecasts beside the truth: a figure for each target and variable."""
     targets, variables = _list(table["target"]), _list(table["variable"])
     figure = make_subplots(
         rows=len(variables),
         cols=len(targets),
         row_titles=variables,
-        column_titles=[f"test target {target}" for target in targets],
+        column_titles=[f"{side} target {target}" for target in targets],
         vertical_spacing=0.3 / len(variables),
     )
     for (target, variable), part in table.groupby(["target", "variable"]):
@@ -89,12 +91,12 @@ def draw_forecasts(table: pd.DataFrame) -> Picture:
                 line={"color": colour},
                 showlegend=(row, column) == (1, 1),
             )
-    text = "Forecasts of a few test targets, evenly spread, by steps ahead and beside the truth."
+    text = f"Forecasts of a few {side} targets, evenly spread, by steps ahead and beside the truth."
     figure = _finish(figure, HEIGHT * len(variables))
     return Picture(title="Forecasts beside the truth", text=text, figure=figure)
 
 
-def draw_predictions(table: pd.DataFrame) -> Picture:
+def draw_predictions(table: pd.DataFrame, side: Side) -> Picture:
     """Draw predicted values against true ones."""
     figure = px.scatter(
         table, x="truth", y="prediction", facet_col="variable", hover_data=["target"], opacity=0.6
@@ -112,11 +114,11 @@ def draw_predictions(table: pd.DataFrame) -> Picture:
             col=column,
             showlegend=False,
         )
-    text = "Some test targets, evenly spread; dotted, where a prediction is right."
+    text = f"Some {side} targets, evenly spread; dotted, where a prediction is right."
     return Picture(title="Predictions against the truth", text=text, figure=_finish(figure))
 
 
-def draw_scores(table: pd.DataFrame) -> Picture:
+def draw_scores(table: pd.DataFrame, side: Side) -> Picture:
     """Draw the anomaly score over time, with the threshold and the labels."""
     figure = go.Figure()
     figure.add_scatter(
@@ -134,13 +136,13 @@ def draw_scores(table: pd.DataFrame) -> Picture:
     figure.update_layout(xaxis_title="row", yaxis_title="score over threshold")
     recording = table["recording"].iloc[0]
     text = (
-        f"Recording {recording}, the one with most anomalous test targets: above the dotted line "
+        f"Recording {recording}, the one with most anomalous {side} targets: above the dotted line "
         f"the model raises an alarm. Rows are counted over all recordings."
     )
     return Picture(title="Anomaly score over time", text=text, figure=_finish(figure))
 
 
-def draw_frames(table: pd.DataFrame) -> Picture:
+def draw_frames(table: pd.DataFrame, side: Side) -> Picture:
     """Draw strips of true and predicted frames, one below the other."""
     pixels = table.columns[4:]
     strips, names = [], []
@@ -149,7 +151,7 @@ def draw_frames(table: pd.DataFrame) -> Picture:
             part = table[(table["target"] == target) & (table["what"] == what)]
             frames = [frame[pixels].to_numpy() for _, frame in part.groupby("step")]
             strips.append(np.concatenate([_edge(frame) for frame in frames], axis=1))
-            names.append(f"{what}, test target {target}")
+            names.append(f"{what}, {side} target {target}")
     figure = make_subplots(
         rows=len(strips), subplot_titles=names, vertical_spacing=0.25 / len(strips)
     )

@@ -3,15 +3,16 @@
 import html
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import plotly.io
+from mlflow import MlflowClient
 
-from search.config import StudyConfig, make_config
+from search.config import make_config
+from search.driver.examining import TABLES
 from search.driver.leaderboard import LEADERS, count_outcomes, write_parameters
 from search.driver.progress import write_seconds
 from search.driver.tracking.store import (
@@ -25,20 +26,18 @@ from search.driver.tracking.store import (
 )
 from search.driver.trials import read_row
 from search.errors import StudyError
+from search.messages import Table
 from search.results.browsing import find_study
 from search.results.figures import PICTURES
 from search.results.findings import StudyRecord, describe_pruning, find_edges
+from search.results.pages import write_page, write_pictures, write_table
 from search.results.pictures import draw_tables
 from search.results.studies import load_study
 
 ARTIFACT = "report.html"
 """The page's name among the artifacts of the study's run."""
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1100px; margin: 2em auto; padding: 0 1em }
-h1 { margin-bottom: 0 } h2 { margin-top: 2em; border-bottom: 1px solid #ddd }
-table { border-collapse: collapse } th, td { font-size: 13px; padding: .2em .8em .2em 0; text-align: left; vertical-align: top }
-td { border-top: 1px solid #eee } p { max-width: 80ch } .small { color: #666; font-size: 13px } .wide { overflow-x: auto }
-"""
+SHOWN = "pictures.html"
+"""The name of a finalist's page among the artifacts of its own run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +54,7 @@ class Report:
 
 
 def write_report(name: str, *, folder: Path, uri: str | None = None) -> Report:
-    """Write a study's page, and keep it with the study's run.
+    """Write a study's page and keep it with its run, and the finalists' pictures with theirs.
 
     Args:
         name: The study's name.
@@ -82,12 +81,14 @@ def write_report(name: str, *, folder: Path, uri: str | None = None) -> Report:
     client = open_client(address)
     run = find_study(client, name, config.tracking.project)
     curves: dict[int, list[float]] = {}
+    run_ids: dict[int, str] = {}
     with translate_errors(address):
         for trial in search_runs(client, [run.experiment_id], {KIND: "trial", STUDY: name}):
             points = client.get_metric_history(trial.info.run_id, f"val_{metric}")
             ordered = sorted(points, key=lambda point: (point.step, point.timestamp))
             by_epoch = {point.step: point.value for point in ordered}
-            curves[int(trial.data.tags[TRIAL])] = list(by_epoch.values())
+            number = int(trial.data.tags[TRIAL])
+            curves[number], run_ids[number] = list(by_epoch.values()), trial.info.run_id
     record = StudyRecord(
         study=study,
         metric=metric,
@@ -95,7 +96,9 @@ def write_report(name: str, *, folder: Path, uri: str | None = None) -> Report:
         curves=curves,
         baselines={known: scores[metric] for known, scores in notes["baselines"].items()},
     )
-    text, figures = _write_page(record, config, notes)
+    tested = draw_tables(notes.get("test", {}).get("tables", {}), "test")
+    drawn, figures = write_pictures(chain((draw(record) for draw in PICTURES), tested))
+    text = write_page(name, chain(_write_head(record, notes), drawn))
     path = folder / "reports" / f"{name}.html"
     try:
         _replace(path, text)
@@ -106,6 +109,7 @@ def write_report(name: str, *, folder: Path, uri: str | None = None) -> Report:
         ) from None
     with translate_errors(address):
         client.log_text(run.run_id, text, ARTIFACT)
+        _log_pictures(client, notes.get(TABLES, {}), run_ids)
     return Report(path=path, figures=figures)
 
 
@@ -118,32 +122,17 @@ def _replace(path: Path, text: str) -> None:
         written.replace(path)
 
 
-def _write_page(
-    record: StudyRecord, config: StudyConfig, notes: Mapping[str, Any]
-) -> tuple[str, tuple[str, ...]]:
-    parts = [f"<h1>{html.escape(config.name)}</h1>", *_write_head(record, notes)]
-    titles: list[str] = []
-    tested = draw_tables(notes.get("test", {}).get("tables", {}))
-    for picture in chain((draw(record) for draw in PICTURES), tested):
-        parts += [f"<h2>{picture.title}</h2>", f"<p>{html.escape(picture.text)}</p>"]
-        if picture.figure is None:
-            parts.append('<p class="small">Too few trials to draw this, or all alike in it.</p>')
+def _log_pictures(
+    client: MlflowClient, tables: Mapping[str, Mapping[str, Table]], run_ids: Mapping[int, str]
+) -> None:
+    """Keep with the run of each finalist how the search's model does on validation."""
+    for number, own in tables.items():
+        if int(number) not in run_ids:  # has not arrived, as where the store was away
             continue
-        # The library stands in the page once, before the first figure.
-        drawn = plotly.io.to_html(
-            picture.figure,
-            full_html=False,
-            include_plotlyjs=not titles,
-            config={"displaylogo": False, "responsive": True},
-        )
-        parts.append(f'<div class="wide">{drawn}</div>')
-        titles.append(picture.title)
-    page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{html.escape(config.name)}</title><style>{STYLE}</style></head>"
-        f"<body>{''.join(parts)}</body></html>"
-    )
-    return page, tuple(titles)
+        title = f"Trial {number} on the validation targets"
+        parts, titles = write_pictures(draw_tables(own, "validation"))
+        if titles:
+            client.log_text(run_ids[int(number)], write_page(title, parts), SHOWN)
 
 
 def _write_head(record: StudyRecord, notes: Mapping[str, Any]) -> Iterator[str]:
@@ -155,7 +144,7 @@ def _write_head(record: StudyRecord, notes: Mapping[str, Any]) -> Iterator[str]:
     if decision:
         yield f"<p><b>{html.escape(decision['sentence'])}</b></p>"
     yield "<h2>Best trials</h2>"
-    yield _write_table(
+    yield write_table(
         ("trial", f"{record.metric} (validation)", "best epoch", "weights", "hyperparameters"),
         [
             (
@@ -193,7 +182,7 @@ def _write_finalists(record: StudyRecord, decision: Mapping[str, Any]) -> Iterat
         names = ", ".join(map(str, decision["members"]))
         lines.append((f"mean of trials {names}", "", *_write_mean(decision["together"])))
     heads = ("", f"{record.metric} in the search", "mean afterwards", "95 % interval")
-    yield _write_table(heads, lines)
+    yield write_table(heads, lines)
 
 
 def _write_mean(mean: Mapping[str, float]) -> tuple[str, str]:
@@ -211,21 +200,13 @@ def _write_test(record: StudyRecord, test: Mapping[str, Any]) -> Iterator[str]:
     lines |= {f"naive: {name}": scores for name, scores in test["baselines"].items()}
     looks = "once" if test["looks"] == 1 else f"{test['looks']} times"
     yield f"<h2>On the test set, looked at {looks}</h2>"
-    yield _write_table(
+    yield write_table(
         ("", *names),
         [
             (who, *(_score(scores.get(name, math.nan)) for name in names))
             for who, scores in lines.items()
         ],
     )
-
-
-def _write_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in heads)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in line)}</tr>" for line in lines
-    )
-    return f"<table><tr>{head}</tr>{body}</table>"
 
 
 def _score(value: float | None) -> str:

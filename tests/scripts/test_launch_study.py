@@ -103,6 +103,9 @@ def test_a_launch_ends_with_a_leaderboard_a_link_and_an_exported_model(
         assert (f"There is no `{name}`" in card) == (f"Not written: {name}: " in done.stdout)
     assert f"Report: {storage_folder / 'reports' / 'tiny.html'}" in done.stdout
     assert (storage_folder / "reports" / "tiny.html").is_file()
+    pictures = [page.read_text() for page in (storage_folder / "artifacts").rglob("pictures.html")]
+    assert len(pictures) == len(re.findall(r"trial \d again, training 1 ", done.stderr)) > 0
+    assert all("Confusion matrix" in page for page in pictures)
 
     again = launch(command(study, storage_folder, "--workers.count", "2"))
     assert again.returncode == 0

@@ -1,4 +1,4 @@
-"""What a model did on the test targets is drawn from the tables of its task."""
+"""What a model did on the targets of a side is drawn from the tables of its task."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,8 @@ pytestmark = [
 
 
 def draw(name: str, heads: tuple[str, ...], *lines: tuple[str | float, ...]) -> Picture:
-    (picture,) = draw_tables({"unknown": (("a",), [(1,)]), name: (heads, list(lines))})
+    tables = {"unknown": (("a",), [(1,)]), name: (heads, list(lines))}
+    (picture,) = draw_tables(tables, "validation")
     assert picture.figure is not None
     return picture
 
@@ -68,7 +69,7 @@ def test_scores_are_drawn_over_time_with_what_is_anomalous() -> None:
     assert (list(scores.x), list(scores.y)) == ([10, 11, 12], [0.5, 1.5, 0.7])
     assert list(flagged.x) == [11, 12]
     assert drawn.figure.layout.shapes[0].y0 == 1
-    assert "Recording 4" in drawn.text
+    assert "Recording 4, the one with most anomalous validation targets" in drawn.text
 
 
 def test_frames_are_joined_to_strips_the_right_way_up() -> None:
@@ -88,5 +89,5 @@ def test_frames_are_joined_to_strips_the_right_way_up() -> None:
 
 
 def test_only_what_a_task_tells_is_drawn() -> None:
-    assert list(draw_tables({})) == []
+    assert list(draw_tables({}, "test")) == []
     assert "detection by recording" not in DRAWN

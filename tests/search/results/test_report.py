@@ -215,6 +215,9 @@ def folder(storage_folder: Path) -> Path:
             "scores": {"accuracy": 0.6875, "log_loss": 0.5},
             "baselines": {"majority class": {"accuracy": 0.25}},
         },
+        "tables": {
+            "1": {"confusion matrix": [["true class", "a", "b"], [["a", 5, 1], ["b", 2, 7]]]}
+        },
     }
     for name, value in notes.items():
         study.set_user_attr(name, value)
@@ -260,6 +263,13 @@ def test_a_browser_draws_every_figure_without_a_network(folder: Path, tmp_path: 
     client = MlflowClient(store_uri(None, folder))
     run = find_study(client, "fights")
     assert [file.path for file in client.list_artifacts(run.run_id)] == ["report.html"]
+    shown = {
+        trial.data.tags["mlflow.runName"]: [
+            file.path for file in client.list_artifacts(trial.info.run_id)
+        ]
+        for trial in client.search_runs([run.experiment_id])
+    }
+    assert [name for name, files in shown.items() if "pictures.html" in files] == ["trial 001"]
 
 
 def test_the_page_is_written_while_the_study_runs(folder: Path) -> None:
