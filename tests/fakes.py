@@ -260,7 +260,7 @@ class MemoryTracker:
     def reconcile(self, rows: Iterable[TrialRow]) -> None:
         self.reconciled = [row.number for row in rows if row.outcome is not None]
 
-    def close(self, status: str) -> None:
+    def close(self, status: str, patience_seconds: float = 0.0) -> None:
         self.closed = status
 
 

@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM: once, the study ends at the next epochs; twice, at once."""
+"""Ctrl-C and SIGTERM: once, the study ends at the next epochs; twice, or while the disk is full, at once."""
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -18,16 +18,40 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.requested = False
+        self._waiting = False
+        self._over = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Take in a signal.
 
         Raises:
-            KeyboardInterrupt: At the second one.
+            KeyboardInterrupt: At the second one, or if the driver waits for room on a disk: no
+                epoch ends meanwhile.
         """
-        if self.requested:
+        if self.requested or self._waiting:
+            self._over = True
             raise KeyboardInterrupt
         self.requested = True
+
+    def watch_wait(self, say: Callable[[str], None]) -> Callable[[str], None]:
+        """Let a signal end the driver's waiting for room.
+
+        Args:
+            say: What the person is told by.
+
+        Returns:
+            The same, for ``search.disk.wait_for_room``, which says when it begins to wait and when
+            that is over. Once the launch was ended, it raises KeyboardInterrupt instead: what
+            would only tidy up waits for nothing.
+        """
+
+        def tell(text: str) -> None:
+            if self._over:
+                raise KeyboardInterrupt
+            self._waiting = not self._waiting
+            say(f"{text} Ctrl-C stops at once." if self._waiting else text)
+
+        return tell
 
 
 @contextmanager

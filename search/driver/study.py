@@ -39,6 +39,9 @@ from search.errors import ConfigError, StudyError, TrackingError
 from search.messages import Table, WorkerSetup
 from search.tasks import Baseline, Direction, make_task, objective_direction
 
+HURRIED_SECONDS = 2.0
+"""How long a launch that is to end at once waits for a tracking store that is away."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudySummary:
@@ -100,6 +103,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
     with ExitStack() as stack:
         view = stack.enter_context(view or make_view())
         interrupt = stack.enter_context(watch_interrupts())
+        wait = interrupt.watch_wait(view.say)
         stack.enter_context(study_lock(folder, config.name))
         view.say(f"Study {config.name}: preparing the data.")
         data, data_folder = prepare_data(config, folder / "data", view.show_reading)
@@ -107,7 +111,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         sequence_lengths(config.sequence_length, data.card.longest)
         if interrupt.requested:
             raise KeyboardInterrupt
-        storage = MirroredStorage(open_storage(folder), place=folder, say=view.say)
+        storage = MirroredStorage(open_storage(folder), place=folder, say=wait)
         finished = _find_finished(storage, config, direction, data.card.fingerprint)
         if finished is not None:
             view.say(
@@ -135,7 +139,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
             folder=folder,
             tags=describe_study(config, direction, data.card, next(iter(ready.values()))),
             params=flatten_settings(config),
-            say=view.say,
+            say=wait,
         )
         with _closed_with_status(tracker) as endings:
             trials = Trials(storage=storage, config=config, direction=direction)
@@ -273,7 +277,10 @@ def _closed_with_status(tracker: Tracker) -> Iterator[list[Ending]]:
     except BaseException as exc:
         # What the error says matters more than a record that did not arrive.
         with suppress(TrackingError):
-            tracker.close("KILLED" if isinstance(exc, KeyboardInterrupt) else "FAILED")
+            if isinstance(exc, KeyboardInterrupt):
+                tracker.close("KILLED", HURRIED_SECONDS)
+            else:
+                tracker.close("FAILED")
         raise
     tracker.close("FINISHED" if Ending.FINISHED in endings else "KILLED")
 

@@ -1,5 +1,7 @@
 import errno
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -11,10 +13,14 @@ import numpy as np
 import optuna
 import pytest
 
+from search.config import TrackingConfig
 from search.disk import is_full, wait_for_room
+from search.driver.interrupts import watch_interrupts
 from search.driver.mirror import MirroredStorage
 from search.driver.storage import open_storage
+from search.driver.tracking.mlflow_tracker import open_tracker
 from search.driver.tracking.spool import Spool
+from search.errors import TrackingError
 from search.worker.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 
 BLOCK = 64 * 1024
@@ -29,7 +35,7 @@ def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("only root may mount a small file system")
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", "--lazy", folder], check=True)  # MLflow keeps its store open
 
 
 class Disk:
@@ -138,6 +144,65 @@ def test_what_was_delivered_to_a_full_disk_is_delivered_again(disk: Disk) -> Non
         spool.note_delivered(first)
     with closing(Spool(path, 2**20)) as spool:
         assert [record["number"] for record, _ in spool.left] == [0, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_one_ctrl_c_ends_the_waiting_and_nothing_waits_again(disk: Disk) -> None:
+    disk.fill()
+    said: list[str] = []
+
+    def press(text: str) -> None:
+        said.append(text)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def write() -> None:
+        (disk.folder / "note").write_bytes(b"x" * BLOCK)
+
+    with watch_interrupts() as interrupt:
+        wait = interrupt.watch_wait(press)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                wait_for_room(write, place=disk.folder, say=wait)
+    (text,) = said
+    assert text.endswith("Ctrl-C stops at once.")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_after_the_waiting_ctrl_c_waits_for_the_next_epoch_again(disk: Disk) -> None:
+    disk.fill()
+
+    def write() -> None:
+        (disk.folder / "note").write_bytes(b"x" * BLOCK)
+
+    with watch_interrupts() as interrupt:
+        wait_for_room(write, place=disk.folder, say=interrupt.watch_wait(disk.say))
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupt.requested
+    assert disk.said[1] == f"There is room for {disk.folder} again."
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_a_tracking_store_on_a_full_disk_is_told_in_one_sentence(
+    disk: Disk, storage_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(storage_folder / "mlflow.db", disk.folder)
+    tracker = open_tracker(
+        study="har",
+        config=TrackingConfig(),
+        folder=disk.folder,
+        tags={},
+        params={},
+        say=disk.say,
+    )
+    disk.fill()
+    tracker.start_trial(0)  # the spool's last page has room for two short records
+    with pytest.raises(TrackingError, match=r"did not arrive .* disk is full.* wait in "):
+        tracker.close("KILLED", patience_seconds=0.0)
+    assert disk.said == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_another_error_is_nobody_s_wait(tmp_path: Path) -> None:

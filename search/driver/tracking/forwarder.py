@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from search.driver.tracking.spool import Record, Spool
 
 FULL = "as much waited for the store as tracking.max_spool_mb allows"
+PATIENCE_SECONDS = 30.0
 
 
 class Refused(Exception):
@@ -43,7 +44,6 @@ class Forwarder:
         deliver: Callable[[Record], None],
         *,
         longest_pause: float = 30.0,
-        closing_seconds: float = 30.0,
     ) -> None:
         """Start the thread; what an earlier launch left comes first.
 
@@ -52,12 +52,11 @@ class Forwarder:
             deliver: Hands a record to the store; raises ``Refused`` or ``Unreachable``. A record
                 may be handed over twice.
             longest_pause: Seconds between two tries at most; the first pause is 50 times shorter.
-            closing_seconds: How long ``close`` waits for a store that is away, in seconds.
         """
         self._spool = spool
         self._hand_over = deliver
         self._longest_pause = longest_pause
-        self._closing_seconds = closing_seconds
+        self._patience = 0.0
         self._records: queue.SimpleQueue[tuple[Record, int] | None] = queue.SimpleQueue()
         for item in spool.left:
             self._records.put(item)
@@ -82,13 +81,16 @@ class Forwarder:
         else:
             self._lost.append(Lost(record=record, reason=FULL))
 
-    def close(self) -> tuple[Lost, ...]:
+    def close(self, patience_seconds: float = PATIENCE_SECONDS) -> tuple[Lost, ...]:
         """Wait until every record has arrived or is given up.
+
+        Args:
+            patience_seconds: How long to wait for a store that is away, in seconds.
 
         Returns:
             The records that did not arrive, in order.
         """
-        self._patient_since = time.monotonic()
+        self._patient_since, self._patience = time.monotonic(), patience_seconds
         self._closing.set()
         self._records.put(None)
         self._thread.join()
@@ -126,7 +128,7 @@ class Forwarder:
         """Pause before the next try; once the driver waits, shortly, and not for ever."""
         if not self._closing.wait(pause):
             return
-        if time.monotonic() - self._patient_since >= self._closing_seconds:
+        if time.monotonic() - self._patient_since >= self._patience:
             self._gone = reason
         else:
             time.sleep(self._longest_pause / 50)

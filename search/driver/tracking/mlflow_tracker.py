@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from search.config import TrackingConfig
 from search.disk import wait_for_room
 from search.driver.leaderboard import PALETTE, TrialRow
-from search.driver.tracking.forwarder import Forwarder, Lost, Refused, Unreachable
+from search.driver.tracking.forwarder import PATIENCE_SECONDS, Forwarder, Lost, Refused, Unreachable
 from search.driver.tracking.records import (
     as_metrics,
     as_params,
@@ -211,17 +211,18 @@ class MlflowTracker:
         """Keep a text file with the study."""
         self._send("text", name=name, text=text)
 
-    def close(self, status: str) -> None:
+    def close(self, status: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until all has arrived, and end the study's run.
 
         Args:
             status: FINISHED, KILLED or FAILED.
+            patience_seconds: How long to wait for a store that is away, in seconds.
 
         Raises:
             TrackingError: If something did not arrive; it says what, and where it waits.
         """
         self._send("status", status=status)
-        lost = self._forwarder.close()
+        lost = self._forwarder.close(patience_seconds)
         if lost:
             raise TrackingError(_describe(lost, self._spool.path))
 

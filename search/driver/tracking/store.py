@@ -98,6 +98,8 @@ def translate_errors(uri: str) -> Iterator[None]:
         TrackingError: In place of the errors of MLflow, SQLAlchemy, SQLite and files.
     """
     logging.getLogger("alembic").setLevel(logging.ERROR)
+    # What it logs with a traceback it raises too, and whoever is to act is told it in one line.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     try:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError, OSError) as exc:

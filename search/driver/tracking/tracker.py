@@ -48,11 +48,12 @@ class Tracker(Protocol):
     def log_text(self, name: str, text: str) -> None:
         """Keep a text file with the study."""
 
-    def close(self, status: str) -> None:
+    def close(self, status: str, patience_seconds: float = ...) -> None:
         """Wait until all has arrived and end the study's run.
 
         Args:
             status: FINISHED, KILLED or FAILED.
+            patience_seconds: How long to wait for a store that is away, in seconds.
 
         Raises:
             TrackingError: If something did not arrive; it says what, and where it waits.

@@ -2,7 +2,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,9 +17,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def open_forwarder(
-    path: Path, deliver: Callable[[Record], None], max_bytes: int = MIB, **settings: Any
+    path: Path, deliver: Callable[[Record], None], max_bytes: int = MIB
 ) -> Forwarder:
-    return Forwarder(Spool(path, max_bytes), deliver, longest_pause=0.01, **settings)
+    return Forwarder(Spool(path, max_bytes), deliver, longest_pause=0.01)
 
 
 @contextmanager
@@ -99,10 +98,10 @@ def test_what_closing_gives_up_on_waits_for_the_next_launch(path: Path) -> None:
     def fail(record: Record) -> None:
         raise Unreachable("connection refused")
 
-    forwarder = open_forwarder(path, fail, closing_seconds=0.0)
+    forwarder = open_forwarder(path, fail)
     forwarder.send({"kind": "start", "n": 0})
     forwarder.send({"kind": "start", "n": 1})
-    lost = forwarder.close()
+    lost = forwarder.close(patience_seconds=0.0)
     assert [(one.record, one.kept) for one in lost] == [
         ({"kind": "start", "n": 0}, True),
         ({"kind": "start", "n": 1}, True),

@@ -386,15 +386,13 @@ def test_an_end_that_only_optuna_knows_is_repaired(storage_folder: Path) -> None
 def test_a_store_that_stays_away_leaves_its_records_on_disk(
     storage_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_port: int
 ) -> None:
-    monkeypatch.setattr(
-        Forwarder.__init__, "__kwdefaults__", {"longest_pause": 0.5, "closing_seconds": 0.0}
-    )
+    monkeypatch.setattr(Forwarder.__init__, "__kwdefaults__", {"longest_pause": 0.5})
     port = free_port
     with serve_store(store_uri(None, storage_folder), port, tmp_path):
         tracker = open_study(storage_folder, uri=f"http://{HOST}:{port}")
     tracker.start_trial(0)
     with pytest.raises(TrackingError, match=r"wait in .*har\.jsonl: launch the study again"):
-        tracker.close("KILLED")
+        tracker.close("KILLED", patience_seconds=0.0)
 
     open_study(storage_folder).close("FINISHED")
     (trial,) = find_runs(storage_folder, kind="trial")
