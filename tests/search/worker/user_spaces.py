@@ -249,11 +249,11 @@ class Wide(keras_tuner.HyperModel):
 
 
 def build_hoard(hp):
-    """Two fifths of what it can build need more than a gigabyte."""
+    """Two fifths of what it can build need more than 700 MB."""
     model = keras.Sequential(
         [
             keras.Input(shape=(24, 3)),
-            Hoard(hp.Int("megabytes", 8, 4096, sampling="log", default=8)),
+            Hoard(hp.Int("megabytes", 8, 14_000, sampling="log", default=8)),
             keras.layers.GlobalAveragePooling1D(),
             keras.layers.Dense(4, activation="softmax"),
         ]
