@@ -7,7 +7,16 @@ import keras
 import keras_tuner
 from keras import ops
 
-from spaces import blocks, compiling, detectors, forecasts, requests, rotations, shapes
+from spaces import (
+    blocks,
+    compiling,
+    detectors,
+    forecasts,
+    requests,
+    rotations,
+    shapes,
+    statistics,
+)
 
 TASKS = ("classification", "regression", "forecasting", "anomaly")
 
@@ -162,13 +171,14 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         """
         inputs = keras.Input(self.input_shape, name="window")
         if self.task == "classification":
-            tensor = self._drop(self._encode(inputs, hp), hp)
-            outputs = blocks.classify(tensor, self.output_shape[0])
+            tensor, linear = self._summarize(inputs, hp)
+            outputs = statistics.classify_in_turns(tensor, linear, self.output_shape[0])
             model = keras.Model(inputs, outputs, name="sensor")
             return compiling.compile_classifier(model, hp, self._training)
         losses: tuple[str, ...] = compiling.LOSSES
         if self.task == "regression":
-            outputs = blocks.regress(self._drop(self._encode(inputs, hp), hp), self.output_shape)
+            tensor, linear = self._summarize(inputs, hp)
+            outputs = statistics.regress_beside(tensor, linear, self.output_shape)
         elif self.task == "forecasting":
             outputs = self._forecast(inputs, hp)
         else:
@@ -177,12 +187,22 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         model = keras.Model(inputs, outputs, name="sensor")
         return compiling.compile_regressor(model, hp, self._training, losses)
 
+    def _summarize(
+        self, inputs: keras.KerasTensor, hp: keras_tuner.HyperParameters
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor | None]:
+        """Say what the network makes of windows, and the statistics of a linear part, if asked for."""
+        shown = inputs if self.rotations is None else self.rotations.turn(inputs)
+        tensor = self._drop(self._encode(shown, hp), hp)
+        # where logistic regression tells little, its equal say costs what the network knows
+        if not hp.Boolean("linear_part", default=False):
+            return tensor, None
+        fewest = self._training.count_steps(self._training.batch_sizes[1])
+        return tensor, statistics.describe_windows(shown, fewest)
+
     def _encode(
         self, tensor: keras.KerasTensor, hp: keras_tuner.HyperParameters
     ) -> keras.KerasTensor:
         """Summarise sequences of shape (batch, steps, channels) in one vector each."""
-        if self.rotations is not None:
-            tensor = self.rotations.turn(tensor)
         tensor = blocks.stack_conv_blocks(tensor, ask_conv_blocks(hp, self._defaults))
         return blocks.stack_lstm_layers(tensor, hp, units=self._defaults.lstm_units)
 
@@ -268,7 +288,8 @@ def layer_shapes(
         answers: Every hyperparameter's value by name.
 
     Returns:
-        Name and output shape, without the batch axis, of each layer in order.
+        Name and output shape, without the batch axis, of each layer in order; without the linear
+        part beside it.
     """
     conv = shapes.conv_stack_shapes(input_shape[:1], answers)
     _, (steps, _) = conv[-1]

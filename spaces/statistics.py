@@ -1,6 +1,7 @@
-"""A linear model of simple statistics stands beside a network that reads clips."""
+"""A linear model of simple statistics stands beside a network that reads clips or windows."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 from keras import ops
@@ -10,6 +11,10 @@ from spaces.shapes import Lengths
 
 REMAINS = 1e-6
 """Of the variance 1 that batch statistics begin with: little beside what clips' statistics have."""
+
+PACE = 4.0
+"""How many times as fast as the network's last layer a linear part of windows learns: a study's few
+epochs are too short for it else."""
 
 
 def describe_clips(clips: keras.KerasTensor, steps: int | None = None) -> keras.KerasTensor:
@@ -31,6 +36,27 @@ def describe_clips(clips: keras.KerasTensor, steps: int | None = None) -> keras.
     series = [ops.mean(clips, axis=pixels), ops.std(clips, axis=pixels)]
     if clips.shape[1] > 1:
         series.append(ops.mean(ops.absolute(clips[:, 1:] - clips[:, :-1]), axis=pixels))
+    return _describe(series, steps)
+
+
+def describe_windows(windows: keras.KerasTensor, steps: int | None = None) -> keras.KerasTensor:
+    """Describe each window by each channel's mean, spread, least, most and last value.
+
+    They are what the naive baseline of a study reads too (``search.tasks.summaries``).
+
+    Args:
+        windows: Windows of shape (batch, steps, channels).
+        steps: How many steps a training has at least; ``None`` if that is not known.
+
+    Returns:
+        Statistics of shape (batch, 5 * channels), each scaled to mean 0 and spread 1 over the
+        training windows.
+    """
+    return _describe([windows], steps)
+
+
+def _describe(series: Sequence[keras.KerasTensor], steps: int | None) -> keras.KerasTensor:
+    """Join the scaled statistics of series of shape (batch, steps, channels)."""
     described = [
         part
         for one in series
@@ -94,13 +120,54 @@ def classify_beside(
     return keras.layers.Average(dtype="float32", name="classes")([network, linear(statistics)])
 
 
+def classify_in_turns(
+    tensor: keras.KerasTensor, statistics: keras.KerasTensor | None, classes: int
+) -> keras.KerasTensor:
+    """Multiply the probabilities of a network and of logistic regression, each trained by itself.
+
+    A product of experts (Hinton, "Training Products of Experts by Minimizing Contrastive
+    Divergence", 2002) with equal weights: the mean of their logarithms. In training a coin decides
+    for each window which of the two it teaches, so that neither leaves to the other what it could
+    learn.
+
+    Args:
+        tensor: What the network makes of each window, of shape (batch, features).
+        statistics: Statistics of shape (batch, numbers), or ``None`` for the network alone.
+        classes: How many classes there are.
+
+    Returns:
+        Probabilities of shape (batch, classes).
+    """
+    if statistics is None:
+        return blocks.classify(tensor, classes)
+    network = keras.layers.Dense(classes, dtype="float32", name="network_classes")(tensor)
+    linear = keras.layers.Dense(
+        classes, kernel_initializer="zeros", dtype="float32", name="linear_classes"
+    )(_rescale(statistics, PACE, "pace"))
+    # Dropout doubles what it keeps, and knows when it is training: 0 or 2 then, else 1
+    coin = keras.layers.Dropout(0.5, dtype="float32", name="coin")(ops.ones_like(network[:, :1]))
+    logits = keras.layers.Add(dtype="float32", name="logits")(
+        [
+            _rescale(coin, 0.5, "heads") * network,
+            _rescale(coin, -0.5, "tails", offset=1.0) * linear,
+        ]
+    )
+    return keras.layers.Softmax(dtype="float32", name="classes")(logits)
+
+
+def _rescale(
+    tensor: keras.KerasTensor, scale: float, name: str, offset: float = 0.0
+) -> keras.KerasTensor:
+    return keras.layers.Rescaling(scale, offset, dtype="float32", name=name)(tensor)
+
+
 def regress_beside(
     tensor: keras.KerasTensor, statistics: keras.KerasTensor | None, output_shape: Lengths
 ) -> keras.KerasTensor:
     """Add what a linear map says to what a network says, trained together.
 
     Args:
-        tensor: What the network makes of each clip, of shape (batch, features).
+        tensor: What the network makes of each clip or window, of shape (batch, features).
         statistics: Statistics of shape (batch, numbers), or ``None`` for the network alone.
         output_shape: The shape of one prediction.
 

@@ -32,6 +32,35 @@ def test_a_clip_is_described_by_its_looks_and_its_motion_over_time() -> None:
     assert describe(clips) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
+def test_a_window_is_described_by_each_channel_over_time() -> None:
+    windows = np.random.default_rng(0).random((2, 4, 3), "float32")
+    inputs = keras.Input((4, 3))
+    model = keras.Model(inputs, statistics.describe_windows(inputs))
+    parts = (windows.mean(1), windows.std(1), windows.min(1), windows.max(1), windows[:, -1])
+    expected = np.concatenate(parts, axis=1) / np.sqrt(1 + 1e-6)
+    assert np.asarray(model(windows)) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_each_window_teaches_one_of_the_two_and_both_answer() -> None:
+    features, numbers = keras.Input((3,)), keras.Input((4,))
+    inputs = [features, numbers]
+    model = keras.Model(inputs, statistics.classify_in_turns(features, numbers, 2))
+    source = np.random.default_rng(0)
+    model.set_weights([source.standard_normal(one.shape) for one in model.get_weights()])
+    names = ("network_classes", "linear_classes")
+    alone = [keras.Model(inputs, model.get_layer(name).output) for name in names]
+    shown = source.standard_normal((200, 3)), source.standard_normal((200, 4))
+    network, linear = (np.asarray(keras.ops.softmax(one(shown))) for one in alone)
+    product = np.sqrt(network * linear)
+    both = product / product.sum(axis=1, keepdims=True)
+    assert np.asarray(model(shown)) == pytest.approx(both, abs=1e-5)
+
+    taught = np.asarray(model(shown, training=True))
+    distances = [abs(taught - part).max(axis=1) for part in (network, linear)]
+    assert np.minimum(*distances).max() < 1e-5
+    assert all(60 < np.count_nonzero(one < 1e-5) < 140 for one in distances)
+
+
 @pytest.mark.parametrize("steps", [3, 12, 60, 1000, None])
 def test_few_steps_of_training_forget_what_batch_statistics_began_with(steps: int | None) -> None:
     inputs = keras.Input((4, 3, 5, 1))
@@ -65,6 +94,8 @@ def test_at_first_the_statistics_say_nothing() -> None:
 def test_without_statistics_the_network_decides_alone() -> None:
     features = keras.Input((3,))
     model = keras.Model(features, statistics.classify_beside(features, None, 2))
+    assert [layer.name for layer in model.layers[1:]] == ["classes"]
+    model = keras.Model(features, statistics.classify_in_turns(features, None, 2))
     assert [layer.name for layer in model.layers[1:]] == ["classes"]
     model = keras.Model(features, statistics.regress_beside(features, None, (2,)))
     assert [layer.name for layer in model.layers[1:]] == ["values"]
