@@ -126,7 +126,7 @@ def make_config(settings: Mapping[str, Any]) -> StudyConfig:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # as Windows may write it
     except OSError as exc:
         raise ConfigError(
             f"The study file must be a readable TOML file: {exc.strerror}. Received: {str(path)!r}."
@@ -156,7 +156,9 @@ def _merge(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[st
 
 def _explain(error: Mapping[str, Any]) -> str:
     """Write one validation error as a sentence that says what to write instead."""
-    place = [str(part) for part in error["loc"] if part not in SOURCES]
+    place = [str(part) for part in error["loc"]]
+    if place[:1] == ["data"] and place[1:2] and place[1] in SOURCES:
+        del place[1]  # the source in use, which stands in no study file as a section
     name = ".".join(place)
     received = error.get("input")
     if error["type"] == "extra_forbidden":
@@ -179,4 +181,6 @@ def _fields_beside(place: Sequence[str | int]) -> set[str]:
     if len(place) == 1:
         return set(StudyConfig.model_fields)
     section = StudyConfig.model_fields[str(place[0])].annotation
-    return set(getattr(SOURCES.get(str(place[1]), section), "model_fields", ()))
+    if place[0] == "data":
+        section = SOURCES.get(str(place[1]), section)
+    return set(getattr(section, "model_fields", ()))

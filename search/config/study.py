@@ -64,7 +64,7 @@ class StudyConfig(Section):
             return settings
         kind = look_up(settings, "task", "kind") or "classification"
         named = look_up(settings, "objective", "metric")
-        if named or kind not in METRICS:
+        if named or not isinstance(kind, str) or kind not in METRICS:
             return settings
         objective = settings.get("objective")
         given = objective if isinstance(objective, Mapping) else {}

@@ -1,11 +1,10 @@
 """The proof that no raw row stands on two sides: by number, content, group and scaling."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
 
 from search.data.recordings import Recordings, Targets
 from search.data.scaling import Scaling, rows_at_once
@@ -20,9 +19,11 @@ as rare as this many independent draws of one row out of all."""
 SLACK = 1.25
 """How much longer a run is than it takes on average, since copies make rare changes less rare."""
 FINENESS = 1e-4
-"""Changes are compared in this fraction of a channel's standard deviation, past rounding."""
+"""Changes are compared in this fraction of a channel's spread, past rounding."""
+QUARTILES = 1.349
+"""Standard deviations between the quartiles of a normal distribution."""
 RICH = 16
-"""Different numbers in a row from which on an equal window is taken for a copy."""
+"""Different numbers in a row from which on an equal row is taken for a copy."""
 LARGEST_PURGE = 0.5
 """Share of a side that may be dropped; past it the split itself is wrong."""
 GIVES_WAY: Mapping[Side, tuple[Side, ...]] = {
@@ -64,8 +65,8 @@ def audit_sides(
     number and by content: overlapping clips that were copied into a file share runs of
     consecutive equal rows. A run counts only where its changes from row to row are too rare to be
     equal by chance, so an idle sensor, padding, a counter or coarse readings give no false alarm;
-    a few rows tell of exact sensors, many of coarse ones. Where windows are too short for that, equal
-    ones count if their rows are rich, as frames are. Groups are compared too, unless
+    a few rows tell of exact sensors, many of coarse ones. A single row counts where it is rich, as a
+    frame is, unless a recording repeats it. Groups are compared too, unless
     recordings are split by time, where each of them stands on all sides.
 
     Args:
@@ -83,7 +84,7 @@ def audit_sides(
             if a group stands on two sides.
     """
     room = _Room(recordings, targets)
-    marks = _mark_runs(recordings, targets.longest + targets.horizon)
+    marks = _mark_runs(recordings, targets.longest + targets.horizon), _mark_rows(recordings)
     kept: dict[Side, Array] = dict(sides)
     for side, others in GIVES_WAY.items():
         shared = _find_shared(room, kept, side, others, marks)
@@ -199,11 +200,13 @@ def _leak(sides: Sides, side: Side, count: int, why: str) -> DataError:
     )
 
 
-def _report(room: _Room, sides: Sides, kept: Sides, marks: _Marks) -> str:
+def _report(room: _Room, sides: Sides, kept: Sides, marks: Sequence[_Marks]) -> str:
     rows = [np.count_nonzero(room.cover(kept[side], 0)) for side in SIDES]
     counts = ", ".join(f"{number:,} {side}" for number, side in zip(rows, SIDES, strict=True))
-    content = f"by content in runs of {marks.run}"
-    if not marks.telling.any():
+    compared = [f"in runs of {one.run}" for one in marks if one.run > 1 and one.telling.any()]
+    compared += ["one by one" for one in marks if one.run == 1 and one.telling.any()]
+    content = f"by content {' and '.join(compared)}"
+    if not compared:
         content = "not by content, since runs so short, or rows so coarse, tell nothing"
     dropped = " and ".join(
         f"{len(sides[side]) - len(kept[side]):,} {side}"
@@ -217,18 +220,18 @@ def _report(room: _Room, sides: Sides, kept: Sides, marks: _Marks) -> str:
 
 
 def _find_shared(
-    room: _Room, sides: Sides, side: Side, others: tuple[Side, ...], marks: _Marks
+    room: _Room, sides: Sides, side: Side, others: tuple[Side, ...], marks: Sequence[_Marks]
 ) -> Array:
     """Say which targets of one side share a row or a run with other sides, of shape (targets,)."""
     held = np.concatenate([sides[other] for other in others])
-    rows = room.cover(held, 0)
-    starts = room.cover(held, marks.run - 1)[: len(marks.hashes)]
-    known = np.unique(marks.hashes[starts & marks.telling])
-    runs = marks.telling & np.isin(marks.hashes, known)
     lows, highs = room.span(sides[side])
-    by_number = any_within(rows, lows, highs)
-    by_content = any_within(runs, lows, np.maximum(highs + 1 - marks.run, lows))
-    return np.asarray(by_number | by_content)
+    shared = any_within(room.cover(held, 0), lows, highs)
+    for one in marks:
+        starts = room.cover(held, one.run - 1)[: len(one.hashes)]
+        known = np.unique(one.hashes[starts & one.telling])
+        runs = one.telling & np.isin(one.hashes, known)
+        shared |= any_within(runs, lows, np.maximum(highs + 1 - one.run, lows))
+    return np.asarray(shared)
 
 
 def _mark_runs(recordings: Recordings, longest: int) -> _Marks:
@@ -243,12 +246,25 @@ def _mark_runs(recordings: Recordings, longest: int) -> _Marks:
     told = sums[run - 1 :] - sums[: len(sums) - run + 1]
     telling = told + _surprise(hashes)[: len(told)] >= wanted
     starts = np.arange(len(told))
-    if run == longest:  # whole windows: too short for rare changes, not where rows are rich
-        telling |= ~any_within(~_find_rich(rows), starts, starts + run)
     # a run that begins in one recording and ends in the next is nobody's
     whole = np.searchsorted(recordings.starts, starts, side="right")
     telling &= recordings.starts[whole] >= starts + run
     return _Marks(run=run, hashes=_hash_runs(hashes, run), telling=telling)
+
+
+def _mark_rows(recordings: Recordings) -> _Marks:
+    """Hash every row, and find those that tell of a copy alone: overlaps may be of few frames."""
+    rows = recordings.rows
+    hashes, telling = _hash_rows(rows.reshape(len(rows), -1)), _find_rich(rows)
+    owners = np.repeat(np.arange(len(recordings.names)), recordings.lengths)
+    order = np.lexsort((hashes, owners))
+    again = (np.diff(owners[order]) == 0) & (hashes[order][1:] == hashes[order][:-1])
+    return _Marks(
+        run=1,
+        hashes=hashes,
+        # what stands still, as a test card, is repeated by chance
+        telling=telling & ~np.isin(hashes, hashes[order][1:][again]),
+    )
 
 
 def _find_rich(rows: Array) -> Array:
@@ -291,11 +307,15 @@ def _hash_changes(rows: Array) -> Array:
 
 
 def _spread(rows: Array) -> Array:
-    """Work out each channel's standard deviation, of shape (channels,)."""
-    scaler, size = StandardScaler(), _chunk(rows)
-    for low in range(0, len(rows), size):
-        scaler.partial_fit(_flatten(rows[low : low + size]).astype(np.float64))
-    return np.asarray(np.sqrt(scaler.var_))
+    """Estimate each channel's spread from some rows, of shape (channels,).
+
+    It is the standard deviation, or that of a normal distribution with the same quartiles where
+    that is less: one value of a broken sensor hides no change.
+    """
+    some = _flatten(rows[:: -(-len(rows) // _chunk(rows))]).astype(np.float64)
+    low, high = np.percentile(some, (25, 75), axis=0)
+    spread, quartiles = some.std(axis=0), (high - low) / QUARTILES
+    return np.asarray(np.where(quartiles > 0, np.minimum(spread, quartiles), spread))
 
 
 def _chunk(rows: Array) -> int:

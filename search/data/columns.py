@@ -196,6 +196,22 @@ def _check_named(frame: pd.DataFrame, file: File, config: TableData) -> None:
             )
 
 
+def name_words(config: TableData, task: TaskConfig) -> set[str]:
+    """Name the columns that hold words.
+
+    Args:
+        config: The columns that the study names.
+        task: What is predicted.
+
+    Returns:
+        Those of units, groups, sides and categories, and of a label or flag.
+    """
+    named = {config.unit, config.group, config.sides, *config.categories}
+    if task.kind in ("classification", "anomaly"):
+        named |= set(config.targets)
+    return {name for name in named if name is not None}
+
+
 def _list_named(config: TableData) -> list[tuple[str, str]]:
     """List the columns that the study names, each with the setting that names it."""
     single = [(name, getattr(config, name)) for name in ("unit", "group", "sides")]

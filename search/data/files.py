@@ -1,9 +1,12 @@
 """The CSV and Parquet files of tables are listed and read as they are."""
 
+import math
 import re
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,13 @@ SUFFIXES = (".csv", ".parquet")
 
 NO_WORDS = ("", "nan")
 """What stands for no value in a column of words."""
+NO_NUMBERS = (
+    *("", "NaN", "nan", "-NaN", "-nan", "NA", "N/A", "n/a", "<NA>", "NULL", "null", "None"),
+    *("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "1.#IND", "1.#QNAN"),
+)
+"""What stands for no value in other columns: what pandas takes for it."""
+WHOLE = re.compile(r"^([+-]?\d+)\.0*$")
+"""A whole number as programs write it whose column has missing values, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +102,13 @@ def _natural(name: str) -> list[tuple[str, int]]:
     return [(text, int(number or -1)) for text, number in pieces]
 
 
-def read_frame(file: File, config: TableData) -> pd.DataFrame:
+def read_frame(file: File, config: TableData, words: Collection[str]) -> pd.DataFrame:
     """Read a file as it is: rows keep their line, and what is no number stays a text.
 
     Args:
         file: The file.
         config: What separates the columns of a CSV file.
+        words: Columns of words, which a CSV file does not tell from numbers: 01 and NA are words.
 
     Returns:
         The rows and columns of the file; empty lines at its end are no rows.
@@ -106,7 +117,7 @@ def read_frame(file: File, config: TableData) -> pd.DataFrame:
         DataError: If the file cannot be read, has rows of more fields than names, or no rows.
     """
     try:
-        frame = _read_csv(file, config) if file.is_csv else _read_parquet(file)
+        frame = _read_csv(file, config, words) if file.is_csv else _read_parquet(file)
     except (OSError, ValueError, NotImplementedError, pd.errors.ParserWarning) as exc:
         kind = "CSV" if file.is_csv else "Parquet"
         why = str(exc).strip().rstrip(".").split("\n")[0]
@@ -126,45 +137,44 @@ def read_frame(file: File, config: TableData) -> pd.DataFrame:
     return frame
 
 
-def _read_csv(file: File, config: TableData) -> pd.DataFrame:
+def _read_csv(file: File, config: TableData, words: Collection[str]) -> pd.DataFrame:
+    shape: dict[str, Any] = {
+        "sep": config.separator,
+        # Else a row with one field more would silently shift all columns by one.
+        "index_col": False,
+        "compression": None,  # a name that ends in .csv is no archive
+    }
+    named = pd.read_csv(file.path, **shape, nrows=0).columns
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        frame = pd.read_csv(
+        frame: pd.DataFrame = pd.read_csv(
             file.path,
-            sep=config.separator,
-            # Else a row with one field more would silently shift all columns by one.
-            index_col=False,
+            **shape,
             # Else a column's type would change from chunk to chunk, and lines lose their number.
             low_memory=False,
             skip_blank_lines=False,
+            dtype=dict.fromkeys(words, str),
+            keep_default_na=False,
+            na_values={str(name): NO_NUMBERS for name in named if name not in words},
         )
-    frame = _keep_words(frame, file, config)
+    for name in named.intersection([*words]):
+        frame[name] = frame[name].map({cell: read_word(cell) for cell in frame[name].unique()})
     known = np.flatnonzero(frame.notna().any(axis=1))
     return frame.iloc[: known[-1] + 1 if len(known) else 0]
 
 
-def _keep_words(frame: pd.DataFrame, file: File, config: TableData) -> pd.DataFrame:
-    """Give columns of words back what pandas takes for missing: None, NA, null can be words."""
-    named = {*config.targets, *config.categories, config.unit, config.group, config.sides}
-    columns = [
-        name
-        for name in frame.columns.intersection([name for name in named if name])
-        if not pd.api.types.is_numeric_dtype(frame[name].dtype) and frame[name].isna().any()
-    ]
-    if not columns:
-        return frame
-    texts = pd.read_csv(
-        file.path,
-        sep=config.separator,
-        usecols=columns,
-        dtype=str,
-        keep_default_na=False,
-        skip_blank_lines=False,
-    )
-    for name in columns:
-        word = frame[name].isna() & ~texts[name].str.strip().str.casefold().isin(NO_WORDS)
-        frame[name] = frame[name].where(~word, texts[name])
-    return frame
+def read_word(cell: str | float) -> str | float:
+    """Read a cell of words as it is written, whatever other cells and files hold.
+
+    Args:
+        cell: The text of the cell; NaN where a line is too short for it.
+
+    Returns:
+        The word, a whole number without its point; NaN where there is none.
+    """
+    if not isinstance(cell, str) or cell.strip().casefold() in NO_WORDS:
+        return math.nan
+    return WHOLE.sub(r"\1", cell)
 
 
 def _read_parquet(file: File) -> pd.DataFrame:

@@ -68,7 +68,7 @@ def prepare_data(
         sides = keep_normal(recordings, targets, sides)
         scaled = keep_normal(recordings, targets, {**sides, "train": scaled})["train"]
     check_sides(recordings, targets, sides, config.task)
-    fingerprint = _fingerprint(recordings, targets, sides)
+    fingerprint = _fingerprint(recordings, targets, sides, config)
     place = (draw[1] if draw else folder) / fingerprint[:16]
     if not place.is_dir():
         frames = config.task.kind == "frames"
@@ -128,13 +128,20 @@ def _check_scaling(recordings: Recordings, config: StudyConfig) -> None:
         )
 
 
-def _fingerprint(recordings: Recordings, targets: Targets, sides: Sides) -> str:
+def _fingerprint(
+    recordings: Recordings, targets: Targets, sides: Sides, config: StudyConfig
+) -> str:
     """Hash what is learned from, with the names of channels, classes and variables."""
+    by_name = recordings.scaled_apart or config.task.threshold_by == "recording"
     names = (
         *(recordings.channels, recordings.classes, recordings.variables, recordings.rows.shape),
         *(targets.longest, targets.horizon, recordings.target_channels, recordings.scaled_apart),
+        *(recordings.step, recordings.clips),
+        # what recordings are called counts where new ones of the same names are judged as they were
+        recordings.names if by_name else (),
     )
     digest = hashlib.sha256(repr(names).encode())
+    digest.update(recordings.starts.astype("<i8").tobytes())
     digest.update(np.ascontiguousarray(recordings.rows).data)
     if recordings.truths is not recordings.rows:
         digest.update(np.ascontiguousarray(recordings.truths).data)

@@ -248,7 +248,21 @@ class SequenceData:
 
         Returns:
             The data.
+
+        Raises:
+            DataError: If a file is missing, or was cut short.
         """
+        try:
+            return cls._read(folder)
+        except (OSError, ValueError, EOFError, TypeError, AttributeError) as exc:
+            raise DataError(
+                f"storage.folder must hold the prepared data whole: "
+                f"{str(exc).strip().splitlines()[0].rstrip('.')}. Received: {str(folder)!r}. Remove "
+                f"that folder, and launch the study again: it is prepared anew."
+            ) from exc
+
+    @classmethod
+    def _read(cls, folder: Path) -> Self:
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         lists = {name: tuple(value) for name, value in card.items() if isinstance(value, list)}
         rows = np.load(folder / "rows.npy", mmap_mode="r", allow_pickle=False)

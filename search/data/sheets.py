@@ -1,6 +1,8 @@
 """Arrays of a file or folder, and columns of a sheet beside it, are read by name."""
 
 import contextlib
+import re
+import tokenize
 import warnings
 import zipfile
 import zlib
@@ -11,8 +13,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from search.data.files import read_word
 from search.data.sequences import Array
 from search.errors import ConfigError, DataError, nearest
+
+WORDS = ("groups", "sides", "sheet")
+"""The settings that name columns of words, even where each is written as a number."""
+PLAIN = re.compile(r"0|[1-9]\d{0,17}")
+"""A number that is written in one way only, as 7 is, and 07 is not."""
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, MemoryError, RuntimeError, OverflowError, TypeError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
+"""What NumPy and zipfile raise of files that are damaged, or made to do damage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +73,7 @@ class NamedArrays:
             )
         try:
             return self._load(name)
-        except (OSError, EOFError, ValueError, MemoryError, zipfile.BadZipFile, zlib.error) as exc:
+        except UNREADABLE as exc:
             reason = str(exc).partition("\n")[0].rstrip(".")
             raise DataError(
                 f"data.{field} must be an array of plain values that can be read: {reason}. "
@@ -72,6 +85,8 @@ class NamedArrays:
             return np.asarray(self.archive[name])
         # Mapped, so that an array of float64 is never held beside its float32.
         array: Array = np.load(self.path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("it is an archive of arrays")
         return array
 
 
@@ -112,7 +127,7 @@ def _open_archive(path: Path) -> "np.lib.npyio.NpzFile":
         )
     archive = None
     if zipfile.is_zipfile(path):  # else NumPy leaves what it opened to the garbage collector
-        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):
+        with contextlib.suppress(*UNREADABLE):
             archive = np.load(path, allow_pickle=False)
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise DataError(
@@ -129,7 +144,7 @@ def load_sheet(path: Path) -> dict[str, Array]:
         path: The file.
 
     Returns:
-        The columns, each of shape (lines,): numbers, or objects where a cell is text or empty.
+        The columns, each of shape (lines,): texts, NaN where a cell is empty.
 
     Raises:
         ConfigError: If there is no such file.
@@ -143,7 +158,8 @@ def load_sheet(path: Path) -> dict[str, Array]:
                 index_col=False,  # else columns would move where lines have a field too many
                 keep_default_na=False,  # a group may be called "NA" or "None"
                 na_values=[""],
-                low_memory=False,
+                dtype=str,  # a group may be called 01, and 1 is another
+                compression=None,
             )
     except OSError as exc:
         raise ConfigError(
@@ -171,7 +187,8 @@ def read_column(sheet: Mapping[str, Array], field: str, name: str) -> Array:
         name: What it names.
 
     Returns:
-        Numbers or texts of shape (lines,).
+        Of shape (lines,): numbers where every cell is one, else texts; so is a column of groups
+        or names where one number is written in two ways, as 7 and 07.
 
     Raises:
         ConfigError: If there is no such column.
@@ -190,4 +207,9 @@ def read_column(sheet: Mapping[str, Array], field: str, name: str) -> Array:
             f"{np.count_nonzero(missing)} empty cells in column {name!r}, the first in line "
             f"{np.argmax(missing) + 2}."
         )
-    return column if column.dtype.kind in "iufb" else column.astype(np.str_)
+    if field in WORDS:
+        words = np.array([read_word(cell) for cell in column], dtype=np.str_)
+        plain = all(PLAIN.fullmatch(word) for word in words)
+        return words.astype(np.int64) if plain else words
+    numbers = pd.to_numeric(pd.Series(column, dtype=object), errors="coerce").to_numpy()
+    return column.astype(np.str_) if np.isnan(numbers).any() else numbers

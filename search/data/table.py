@@ -7,7 +7,14 @@ import numpy as np
 
 from search.config import TableData, TaskConfig
 from search.data.cells import Words
-from search.data.columns import Columns, check_present, check_settings, choose_columns, list_some
+from search.data.columns import (
+    Columns,
+    check_present,
+    check_settings,
+    choose_columns,
+    list_some,
+    name_words,
+)
 from search.data.files import list_files, read_frame
 from search.data.gaps import Layout, lay_out
 from search.data.holes import treat_missing
@@ -39,8 +46,9 @@ def load_table(config: TableData, task: TaskConfig, report: Report) -> Recording
     """
     check_settings(config, task)
     files, parts, columns = list_files(config), list[Part](), None
+    words = name_words(config, task)
     for done, file in enumerate(files, start=1):
-        frame = read_frame(file, config)
+        frame = read_frame(file, config, words)
         if columns is None:
             columns = choose_columns(frame, file, config, task)
         check_present(frame, file, columns, config)

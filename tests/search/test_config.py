@@ -98,6 +98,20 @@ def test_every_study_file_that_comes_along_is_right(path: Path) -> None:
         pytest.param(
             {"name": "a", "budget": {"trials": "many"}}, r"^budget.trials: .*'many'", id="type"
         ),
+        pytest.param(
+            {"name": "a", "table": {"path": "x"}}, r"^table is not a setting", id="source?"
+        ),
+        pytest.param(
+            {"name": "a", "data": {"source": "machine", "digits": 0}},
+            r"^data.digits is not a setting. Known: machines",
+            id="key named as a source",
+        ),
+        pytest.param(
+            {"name": "a", "training": {"video": 1}},
+            r"^training.video is not a setting. Known: batch_size",
+            id="key named as another source",
+        ),
+        pytest.param({"name": "a", "task": {"kind": ["frames"]}}, r"^task.kind: ", id="list"),
         pytest.param({"name": "../../x"}, r"^name: .*Received: '../../x'", id="climbing name"),
         pytest.param({"name": "a" * 65}, r"^name: ", id="long name"),
         pytest.param(
@@ -129,6 +143,12 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path, text: bytes, message: 
     path.write_bytes(text)
     with pytest.raises(ConfigError, match=message):
         load_config(path)
+
+
+def test_a_file_of_windows_notepad_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_bytes(b'\xef\xbb\xbfname = "pump"\n')
+    assert load_config(path).name == "pump"
 
 
 def test_borders_may_be_dates_of_toml(tmp_path: Path) -> None:

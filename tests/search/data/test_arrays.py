@@ -259,6 +259,58 @@ def test_a_sheet_names_labels_groups_and_folds(tmp_path: Path) -> None:
     assert len(recordings.sides) == 24
 
 
+def test_a_sheet_tells_group_01_from_group_1(tmp_path: Path) -> None:
+    sheet = write_sheet(tmp_path, "scene,n", "01,4", "1,4", "2.0,4", "2,4", "01,4", "7,4")
+    recordings = load(write(tmp_path), sheet=sheet, groups="scene", lengths="n")
+    assert recordings.groups is not None
+    assert recordings.groups.tolist() == [0, 1, 2, 2, 0, 3]
+
+
+def npy(header: str) -> bytes:
+    """A file of NumPy's format with a header of its own, and no values."""
+    text = header.encode().ljust(118) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(npy("{'descr': '<f4', 'fortran_order': False, 'shape': ("), id="cut header"),
+        pytest.param(
+            npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({2**70},)}}"), id="huge"
+        ),
+        pytest.param(
+            npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-3,)}"), id="negative"
+        ),
+        pytest.param(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (True,)}"), id="flag"),
+        pytest.param(npy("[" * 100), id="deep"),
+    ],
+)
+@pytest.mark.parametrize("archive", [False, True])
+def test_a_damaged_array_is_one_sentence(tmp_path: Path, content: bytes, archive: bool) -> None:
+    folder = tmp_path / "arrays"
+    folder.mkdir()
+    np.save(folder / "y.npy", Y)
+    (folder / "x.npy").write_bytes(content)
+    path = folder
+    if archive:
+        path = tmp_path / "clips.npz"
+        with zipfile.ZipFile(path, "w") as written:
+            for file in folder.iterdir():
+                written.write(file, file.name)
+    with pytest.raises(DataError, match=r"data\.x must be an array of plain values"):
+        load(path)
+
+
+def test_an_archive_in_the_place_of_an_array_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "arrays"
+    folder.mkdir()
+    np.save(folder / "y.npy", Y)
+    write(tmp_path).rename(folder / "x.npy")
+    with pytest.raises(DataError, match=r"data\.x must be .* archive of arrays"):
+        load(folder)
+
+
 def test_words_of_a_sheet_are_classes(tmp_path: Path) -> None:
     sheet = write_sheet(tmp_path, "state", "worn", "new", "worn", "new", "worn", "new")
     recordings = load(write(tmp_path), sheet=sheet, y="state")

@@ -263,7 +263,35 @@ def test_copies_of_short_clips_are_found_where_rows_are_rich(steps: int) -> None
         audit(copied, sides, config.method)
     apart = make_clips(clips, groups=None)
     sides, config = split(apart, method="stratified")
-    assert "by content in runs of" in audit(apart, sides, config.method)[1]
+    assert "by content one by one: no row" in audit(apart, sides, config.method)[1]
+
+
+@pytest.mark.parametrize(("frames", "shared"), [(5, 4), (8, 4), (16, 1)])
+def test_clips_that_share_a_few_frames_are_found(frames: int, shared: int) -> None:
+    film = np.random.default_rng(0).integers(0, 256, (2000, 6, 6, 1))
+    starts = np.arange(60) * (frames - shared)
+    recordings = make_clips(np.stack([film[at : at + frames] for at in starts]), groups=None)
+    sides, config = split(recordings, method="stratified")
+    with pytest.raises(DataError, match="single targets cannot be kept apart"):
+        audit(recordings, sides, config.method)
+
+
+def test_frames_that_a_recording_repeats_tell_nothing() -> None:
+    clips = np.random.default_rng(0).integers(0, 256, (60, 8, 6, 6, 1))
+    clips[:, :2] = clips[0, 0]  # every clip begins with the same card, shown twice
+    recordings = make_clips(clips, groups=None)
+    sides, config = split(recordings, method="stratified")
+    kept, _ = audit(recordings, sides, config.method)
+    assert all(len(kept[side]) == len(sides[side]) for side in SIDES)
+
+
+def test_one_wild_value_hides_no_copies() -> None:
+    clips = cut_overlapping(STEPS // 2)[..., :1]
+    clips[7, 3] = 1e9
+    recordings = make_clips(clips, groups=None)
+    sides, config = split(recordings, method="stratified")
+    with pytest.raises(DataError, match="single targets cannot be kept apart"):
+        audit(recordings, sides, config.method)
 
 
 def test_short_windows_of_few_numbers_are_not_compared() -> None:

@@ -45,6 +45,36 @@ def test_prepared_data_are_mapped_scaled_and_equal_for_every_reader(tmp_path: Pa
     np.testing.assert_allclose(whole.reshape(60, 8, 3), draw(), rtol=1e-5)
 
 
+def test_equal_values_at_another_rate_are_other_data(tmp_path: Path) -> None:
+    steps = []
+    for unit in ("h", "10min"):
+        times = pd.date_range("2026-01-01", periods=900, freq=unit)
+        table = pd.DataFrame({"t": times, "a": np.sin(np.arange(900))})
+        table.to_csv(tmp_path / "t.csv", index=False)
+        config = make_config(
+            {
+                "name": "test",
+                "data": {"source": "table", "path": tmp_path / "t.csv", "time": "t"},
+                "task": {"kind": "forecasting"},
+                "split": {"method": "time"},
+            }
+        )
+        data, _ = prepare_data(config, tmp_path / "data")
+        steps.append(data.card.step)
+    assert steps == [3600 * 10**9, 600 * 10**9]
+
+
+@pytest.mark.parametrize("name", ["rows.npy", "train_ends.npy", "card.json"])
+def test_prepared_data_that_are_damaged_are_told_of(tmp_path: Path, name: str) -> None:
+    config = configure(write(tmp_path, draw()))
+    _, place = prepare_data(config, tmp_path / "data")
+    whole = (place / name).read_bytes()
+    for content in (whole[: len(whole) // 2], b""):
+        (place / name).write_bytes(content)
+        with pytest.raises(DataError, match="Remove that folder"):
+            prepare_data(config, tmp_path / "data")
+
+
 def test_only_training_rows_decide_the_scale(tmp_path: Path) -> None:
     clips = draw()
     calm, _ = prepare_data(configure(write(tmp_path, clips)), tmp_path / "data")

@@ -54,6 +54,27 @@ def test_none_and_na_can_be_words(tmp_path: Path) -> None:
     assert data.rows[:, 1:].tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]]
 
 
+def test_a_column_of_one_word_that_looks_like_nothing_is_a_column_of_words(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, a="a,y,g\n1,None,NA\n2,None,NA\n", b="a,y,g\n3,leak,EU\n")
+    data = load(folder, "classification", targets="y", group="g", channels="a")
+    assert data.classes == ("None", "leak")
+    assert data.truths.tolist() == [0, 0, 1]
+    assert data.groups is not None
+    assert data.groups.tolist() == [0, 1]
+
+
+def test_a_word_is_the_same_in_every_file_whatever_stands_beside_it(tmp_path: Path) -> None:
+    first = "a,u,y\n1,01,1\n2,02,0\n"
+    second = "a,u,y\n3,01,1.0\n4,02,0.0\n5,A01,1\n6,1,1\n"
+    folder = write_folder(tmp_path, a=first, b=second)
+    data = load(folder, "classification", targets="y", unit="u", channels="a")
+    assert data.classes == ("0", "1")
+    assert data.truths.tolist() == [1, 0, 1, 0, 1, 1]
+    assert data.names == ("a.csv:01", "a.csv:02", "b.csv:01", "b.csv:02", "b.csv:A01", "b.csv:1")
+    assert data.groups is not None
+    assert data.groups.tolist() == [0, 1, 0, 1, 2, 3]
+
+
 def test_decimal_commas_are_told_of(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a='1,5' at .*Write decimals with a point"):
         read(tmp_path, 'a,b,y\n"1,5",1,x\n"2,5",2,z\n', "classification", targets="y")
