@@ -11,6 +11,9 @@ from rich.table import Table
 from search.errors import SearchError
 from search.results.audit import TrialAudit, audit_study
 
+INTERRUPTED = 130
+"""What a shell expects of a program that Ctrl-C ended."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the comparison.
@@ -19,7 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The command line without the program.
 
     Returns:
-        0 if both agree, 1 if they differ, 2 after a mistake that the person can mend.
+        0 if both agree, 1 if they differ, 2 after a mistake that the person can mend, or 130 after
+        Ctrl-C.
     """
     parser = argparse.ArgumentParser(
         description="Compare Optuna's record of a study with MLflow's."
@@ -33,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SearchError as exc:
         print(exc, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Stopped. Run it again to go on.", file=sys.stderr)
+        return INTERRUPTED
     _print(audits)
     return int(any(audit.differences for audit in audits))
 

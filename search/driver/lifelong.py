@@ -45,6 +45,12 @@ def check_same(notes: Mapping[str, Any], config: StudyConfig, fingerprint: str) 
                 f"could not be compared. Received: {now[section]!r}, begun with "
                 f"{notes['config'][section]!r}. {advice}"
             )
+    project = notes["config"]["tracking"]["project"]
+    if config.tracking.project != project:
+        raise StudyError(
+            f"tracking.project must stay as the study was begun: its runs stand there. Received: "
+            f"{config.tracking.project!r}, begun with {project!r}. {advice}"
+        )
     if notes["fingerprint"] != fingerprint:
         raise StudyError(
             f"data must stay as the study was begun: with other data its trials could not be "

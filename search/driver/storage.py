@@ -18,6 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from search.errors import StudyError
 
+BROKEN = (SQLAlchemyError, StorageInternalError, RuntimeError, sqlite3.Error)
+"""What Optuna raises of a file that is no store of its own."""
+
 
 def open_storage(folder: Path) -> RDBStorage:
     """Open or create the store of all studies in a folder.
@@ -49,12 +52,43 @@ def open_storage(folder: Path) -> RDBStorage:
             f"storage.folder must be a folder that can be written: {exc.strerror}. "
             f"Received: storage.folder={str(folder)!r}."
         ) from exc
-    except (SQLAlchemyError, StorageInternalError, RuntimeError) as exc:
-        raise StudyError(
-            f"storage.folder must hold a store that this Optuna {optuna.__version__} can read: "
-            f"{_cause(exc)}. Received: {str(path)!r}. Move that file away, or name another folder."
-        ) from exc
+    except BROKEN as exc:
+        raise refuse_store(path, exc) from exc
     return storage
+
+
+def refuse_store(path: Path, error: BaseException) -> StudyError:
+    """Say that a file is no store of this Optuna.
+
+    Args:
+        path: The file.
+        error: What Optuna or SQLAlchemy raised, one of ``BROKEN``.
+
+    Returns:
+        The error to raise.
+    """
+    return StudyError(
+        f"storage.folder must hold a store that this Optuna {optuna.__version__} can read: "
+        f"{_cause(error)}. Received: {str(path)!r}. Move that file away, or name another folder."
+    )
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse a storage folder with symbolic links in it.
+
+    Args:
+        folder: The folder; that it lies behind a link itself does not matter.
+
+    Raises:
+        StudyError: If it holds one.
+    """
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            raise StudyError(
+                f"storage.folder must hold no symbolic link, which would lead what a study writes "
+                f"and removes elsewhere. Received: {str(path)!r}. Let storage.folder itself lie "
+                f"where there is room."
+            )
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from search.driver.progress import View, make_view
 from search.driver.provenance import describe_study, dump_settings, flatten_settings
 from search.driver.repeats import find_winner
 from search.driver.requests import Room, list_space
-from search.driver.storage import open_storage, study_lock
+from search.driver.storage import open_storage, refuse_links, study_lock
 from search.driver.testing import look_at_test
 from search.driver.tracking.spool import spool_path
 from search.driver.tracking.tracker import Tracker
@@ -192,13 +192,7 @@ def _make_folder(folder: Path) -> Path:
             f"Received: folder={str(folder)!r}."
         ) from None
     folder = folder.resolve()
-    for path in folder.rglob("*"):
-        if path.is_symlink():
-            raise StudyError(
-                f"storage.folder must hold no symbolic link, which would lead what a study writes "
-                f"and removes elsewhere. Received: {str(path)!r}. Let storage.folder itself lie "
-                f"where there is room."
-            )
+    refuse_links(folder)
     return folder
 
 

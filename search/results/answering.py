@@ -262,11 +262,15 @@ def load_answering(folder: Path) -> Answering:
     """
     for name in (MODEL, PREPROCESSING):
         check_file(folder, name)
-    facts = json.loads((folder / PREPROCESSING).read_text(encoding="utf-8"))
-    if facts.get("format") != FORMAT:
+    try:
+        facts = json.loads((folder / PREPROCESSING).read_text(encoding="utf-8"))
+    except ValueError:
+        facts = None
+    found = facts.get("format") if isinstance(facts, dict) else None
+    if found != FORMAT:
         raise AnsweringError(
             f"An export must be of the format {FORMAT}, which this version writes. Received: "
-            f"format={facts.get('format')!r} in {str(folder)!r}. Export again."
+            f"format={found!r} in {str(folder)!r}. Export again."
         )
     import keras  # noqa: PLC0415  # whoever only checks files does without
 

@@ -11,9 +11,18 @@ from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
 
 from search.driver.leaderboard import TrialRow
+from search.driver.storage import BROKEN, refuse_store
 from search.driver.tracking.mlflow_tracker import STATUSES
 from search.driver.tracking.records import make_key
-from search.driver.tracking.store import KIND, STUDY, TRIAL, open_client, search_runs, store_uri
+from search.driver.tracking.store import (
+    KIND,
+    STUDY,
+    TRIAL,
+    open_client,
+    search_runs,
+    store_uri,
+    translate_errors,
+)
 from search.driver.trials import STATES, read_row
 from search.errors import StudyError, nearest
 from search.messages import Outcome, Parameters
@@ -56,22 +65,24 @@ def audit_study(name: str, *, folder: Path, uri: str | None = None) -> tuple[Tri
         The study's own run, then every trial that either side knows, in order.
 
     Raises:
-        StudyError: If Optuna or MLflow has no such study.
-        TrackingError: If the MLflow store cannot be opened.
+        StudyError: If Optuna or MLflow has no such study, or Optuna's store is broken.
+        TrackingError: If the MLflow store cannot be opened, or does not answer.
     """
     held = _load_study(name, folder / "optuna.db")
     # A queued trial was not begun, so MLflow has not heard of it.
     trials = {one.number: one for one in held.trials if one.state is not TrialState.WAITING}
-    client = open_client(store_uri(uri, folder))
+    address = store_uri(uri, folder)
+    client = open_client(address)
     study = find_study(
         client, name, held.user_attrs.get("config", {}).get("tracking", {}).get("project")
     )
     runs: dict[int, list[Run]] = {}
-    for run in search_runs(client, [study.experiment_id], {KIND: "trial", STUDY: name}):
-        runs.setdefault(int(run.data.tags.get(TRIAL, -1)), []).append(run)
-    audits = [_audit_parent(client.get_run(study.run_id))]
-    for number in sorted(trials.keys() | runs.keys()):
-        audits.append(_audit_trial(client, number, trials.get(number), runs.get(number, [])))
+    with translate_errors(address):
+        for run in search_runs(client, [study.experiment_id], {KIND: "trial", STUDY: name}):
+            runs.setdefault(int(run.data.tags.get(TRIAL, -1)), []).append(run)
+        audits = [_audit_parent(client.get_run(study.run_id))]
+        for number in sorted(trials.keys() | runs.keys()):
+            audits.append(_audit_trial(client, number, trials.get(number), runs.get(number, [])))
     return tuple(audits)
 
 
@@ -83,8 +94,11 @@ def _load_study(name: str, path: Path) -> optuna.Study:
             "Name the folder that the study was launched with."
         )
     address = f"sqlite:///{path.absolute().as_uri()}?mode=ro&uri=true"
-    storage = optuna.storages.RDBStorage(address)
-    names = optuna.get_all_study_names(storage)
+    try:
+        storage = optuna.storages.RDBStorage(address)
+        names = optuna.get_all_study_names(storage)
+    except BROKEN as exc:
+        raise refuse_store(path, exc) from exc
     if name not in names:
         raise StudyError(
             f"study must name a study of this store. Received: study={name!r}. {nearest(name, names)}"

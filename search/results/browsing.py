@@ -16,6 +16,7 @@ from search.driver.tracking.store import (
     hide_credentials,
     open_client,
     search_runs,
+    translate_errors,
 )
 from search.errors import StudyError, nearest
 
@@ -81,13 +82,15 @@ def find_study(
 
     Raises:
         StudyError: If there is no such study.
+        TrackingError: If the store does not answer.
     """
-    experiment_ids = [
-        experiment.experiment_id
-        for experiment in client.search_experiments()
-        if project in (None, experiment.name)
-    ]
-    runs = search_runs(client, experiment_ids, {KIND: "study"})
+    with translate_errors(client.tracking_uri):
+        experiment_ids = [
+            experiment.experiment_id
+            for experiment in client.search_experiments()
+            if project in (None, experiment.name)
+        ]
+        runs = search_runs(client, experiment_ids, {KIND: "study"})
     if not runs:
         raise StudyError("The tracking store must hold a study, and it is empty. Launch one first.")
     names = [run.data.tags[STUDY] for run in runs]
@@ -114,9 +117,13 @@ def prepare_view(client: MlflowClient, study: StudyRun) -> None:
     Args:
         client: A connected client.
         study: The study to show.
+
+    Raises:
+        TrackingError: If the store does not take it.
     """
     tags = {KIND: "trial", STUDY: study.name}
-    trials = search_runs(client, [study.experiment_id], tags)
+    with translate_errors(client.tracking_uri):
+        trials = search_runs(client, [study.experiment_id], tags)
     view = {
         "searchFilter": " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items()),
         "orderByKey": "metrics.`objective`",
@@ -132,7 +139,8 @@ def prepare_view(client: MlflowClient, study: StudyRun) -> None:
         "compareRunCharts": list(_choose_charts(study, trials)),
         "isAccordionReordered": True,
     }
-    client.set_experiment_tag(study.experiment_id, f"mlflow.{_share(study)}", json.dumps(view))
+    with translate_errors(client.tracking_uri):
+        client.set_experiment_tag(study.experiment_id, f"mlflow.{_share(study)}", json.dumps(view))
 
 
 def study_link(address: str, study: StudyRun) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import math
 import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -135,7 +136,8 @@ def _check_score(bench: Workbench, candidate: Candidate, recorded: float, side: 
     metric = bench.config.objective.metric
     score = bench.score(candidate, side)[metric]
     allowed = max(SCORE_TOLERANCE * abs(recorded), LEAST_TOLERANCE[bench.direction])
-    if not abs(score - recorded) <= allowed:
+    undefined = math.isnan(score) and math.isnan(recorded)  # as of a side that shows one class
+    if not undefined and not abs(score - recorded) <= allowed:
         raise StudyError(
             f"space must build the model that the trial trained. Received: "
             f"space={bench.config.space!r}, whose model scores {metric} {score:.6f} with the kept "

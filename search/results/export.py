@@ -118,6 +118,8 @@ def export_best(
         standing = registry.compare()
         registered = (standing.alias, hide_credentials(registry.uri))
         _write_papers(winner, built, checked, room / "export", registered)
+        if held:
+            registry.update(held)
         version = held or registry.register(package, winner)
         registry.crown(version, standing.alias)
         if place.exists():

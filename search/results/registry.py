@@ -42,6 +42,8 @@ METRIC = "lookback.metric"
 VALUE = "lookback.validation"
 READER = "lookback.answering_sha256"
 DIGEST = "lookback.weights_sha256"
+PACKAGE = "lookback.package_sha256"
+"""Of all files of the version, as they were registered."""
 
 
 READER_DIGEST = hashlib.sha256(Path(answering.__file__).read_bytes()).hexdigest()
@@ -110,8 +112,8 @@ class Registry:
             The folder that holds them.
 
         Raises:
-            StudyError: If the store has the version and not its files, or other code, which is
-                not run.
+            StudyError: If the store has the version and not its files, or others, of which
+                MLflow would run what they name.
         """
         try:
             place = self.client.get_model_version_download_uri(self.name, version.version)
@@ -124,14 +126,14 @@ class Registry:
                 f"Received: version {version.version} of {self.name!r}. Delete that version in "
                 f"MLflow and export again."
             ) from None
-        code = Path(copy) / "code" / f"{LOADER}.py"
-        if not code.is_file() or hashlib.sha256(code.read_bytes()).hexdigest() != READER_DIGEST:
+        package = Path(copy)
+        if _hash_files(package) != version.tags.get(PACKAGE) or not _has_our_code(package):
             raise StudyError(
-                f"The registered model must have the code that it was registered with. Received: "
-                f"another {code.name} in version {version.version} of {self.name!r}. Delete that "
-                f"version in MLflow and export again."
+                f"The registered model must have the files that it was registered with. Received: "
+                f"others in version {version.version} of {self.name!r}. Delete that version in "
+                f"MLflow and export again."
             )
-        return Path(copy)
+        return package
 
     def register(self, package: Path, winner: Winner) -> ModelVersion:
         """Upload a model under the trial's run and make it a version of the registered model.
@@ -157,7 +159,7 @@ class Registry:
                 self.name,
                 logged.artifact_location,  # models:/ID would be looked up in a global store
                 run_id=self.run.info.run_id,
-                tags={**self.tags, **self.facts},
+                tags={**self.tags, **self.facts, PACKAGE: _hash_files(package)},
                 description=f"Trial {winner.row.number} of study {self.name}: {metric} "
                 f"{winner.row.value:.4f} on validation in the search."
                 + (" Trained again on validation too." if winner.refit else "")
@@ -168,6 +170,20 @@ class Registry:
             named = json.dumps([{"name": self.name, "version": version.version}])
             self.client.set_logged_model_tags(logged.model_id, {MLFLOW_MODEL_VERSIONS: named})
         return version
+
+    def update(self, version: ModelVersion) -> None:
+        """Let a version that an earlier export registered tell what is known by now.
+
+        Args:
+            version: The version, of the same trial and weights.
+
+        Raises:
+            TrackingError: If the store did not take it.
+        """
+        with translate_errors(self.uri):
+            for name, value in self.facts.items():
+                if version.tags.get(name) != value:
+                    self.client.set_model_version_tag(self.name, version.version, name, value)
 
     def compare(self) -> Standing:
         """Compare the trial's version with the champion that there is.
@@ -244,6 +260,24 @@ class Registry:
         output = LoggedModelOutput(logged.model_id, step=winner.members[0].epochs - 1)
         self.client.log_outputs(run_id, [output])
         return logged
+
+
+def _hash_files(package: Path) -> str:
+    """Hash the names and the contents of all files of a registered model."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in package.rglob("*") if path.is_file()):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{content}  {path.relative_to(package).as_posix()}\n".encode())
+    return digest.hexdigest()
+
+
+def _has_our_code(package: Path) -> bool:
+    """Whether a registered model brings the code that is known here, and nothing else."""
+    found = {path.name: path for path in (package / "code").rglob("*")}
+    reader = found.get(f"{LOADER}.py")
+    if reader is None or len(found) > 1:
+        return False
+    return hashlib.sha256(reader.read_bytes()).hexdigest() == READER_DIGEST
 
 
 def open_registry(winner: Winner, folder: Path, uri: str | None) -> Registry:

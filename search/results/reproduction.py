@@ -23,6 +23,7 @@ from search.driver.progress import View
 from search.driver.provenance import describe_study
 from search.driver.repeats import draw_sides
 from search.driver.requests import Room, ask_workers, list_space
+from search.driver.storage import refuse_links
 from search.driver.tracking.store import (
     KIND,
     PARAMETERS,
@@ -121,6 +122,7 @@ def reproduce_trial(run_id: str, *, folder: Path, uri: str | None, view: View) -
     with translate_errors(address):
         recorded = _find(open_client(address), run_id)
     folder = folder.resolve()
+    refuse_links(folder)
     storage = recorded.config.storage.model_copy(update={"folder": folder})
     config = recorded.config.model_copy(update={"storage": storage})
     find_backend()
@@ -192,6 +194,19 @@ def reproduce_trial(run_id: str, *, folder: Path, uri: str | None, view: View) -
     )
 
 
+def _read_study(client: MlflowClient, run_id: str, name: str) -> StudyConfig:
+    """Read the settings that a study was launched with from the files of its run."""
+    path = client.download_artifacts(run_id, f"{name}.toml")
+    try:
+        settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as exc:
+        raise StudyError(
+            f"The study's run must hold its study file whole: {exc}. Received: {name}.toml of the "
+            f"run {run_id!r}."
+        ) from None
+    return make_config(settings)
+
+
 def _find(client: MlflowClient, run_id: str) -> _Recorded:
     """Read all that is known of a training from MLflow.
 
@@ -217,9 +232,14 @@ def _find(client: MlflowClient, run_id: str) -> _Recorded:
     trial = run
     if tags[KIND] == "repeat":
         wanted = {KIND: "trial", STUDY: tags[STUDY], TRIAL: tags[TRIAL]}
-        (trial,) = search_runs(client, [run.info.experiment_id], wanted)
-    text = client.download_artifacts(study.info.run_id, f"{tags[STUDY]}.toml")
-    config = make_config(tomllib.loads(Path(text).read_text(encoding="utf-8")))
+        found = search_runs(client, [run.info.experiment_id], wanted)
+        if len(found) != 1:
+            raise StudyError(
+                f"RUN must be the training of a trial that has one run in this store. Received: "
+                f"{run_id!r}, of trial {tags[TRIAL]}, which has {len(found)}."
+            )
+        (trial,) = found
+    config = _read_study(client, study.info.run_id, tags[STUDY])
     metric = f"val_{config.objective.metric}"
     points = client.get_metric_history(run_id, metric)
     by_epoch = {point.step: point.value for point in points}

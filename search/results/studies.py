@@ -4,7 +4,7 @@ from pathlib import Path
 
 import optuna
 
-from search.driver.storage import open_storage
+from search.driver.storage import open_storage, refuse_links
 from search.errors import StudyError, nearest
 
 
@@ -19,7 +19,7 @@ def load_study(name: str, folder: Path) -> optuna.Study:
         The study.
 
     Raises:
-        StudyError: If there is no such folder or study.
+        StudyError: If there is no such folder or study, or the folder holds links.
     """
     path = folder / "optuna.db"
     if not path.is_file():
@@ -27,6 +27,7 @@ def load_study(name: str, folder: Path) -> optuna.Study:
             f"storage.folder must hold Optuna's store. Received: {str(path)!r}, which is missing. "
             f"Name the folder that the study was launched with."
         )
+    refuse_links(folder)
     storage = open_storage(folder)
     names = optuna.get_all_study_names(storage)
     if name not in names:

@@ -57,10 +57,9 @@ class Winner:
     @property
     def value(self) -> float:
         """What it is believed to score on validation: trained again, or else in the search."""
-        if not self.decision:
-            return float(self.row.value or 0.0)
-        mean = self.decision["together"] or self.decision["means"][str(self.row.number)]
-        return float(mean["value"])
+        means = self.decision.get("means", {})  # without those that failed when trained again
+        mean = self.decision.get("together") or means.get(str(self.row.number))
+        return float(mean["value"]) if mean else float(self.row.value or 0.0)
 
 
 def load_winner(name: str, folder: Path) -> Winner:
@@ -98,6 +97,8 @@ def load_winner(name: str, folder: Path) -> Winner:
     best = by_number[looked[0].number if looked else decision.get("trial", leaders[0].number)]
     # Before the look there is no score to check a mean of several by.
     members = looked or [best.as_member()]
+    if decision.get("members", [best.number]) != [one.number for one in members]:
+        decision = {}  # of a mean that is not what is exported yet
     return Winner(
         config=make_config(notes["config"]),
         row=best,

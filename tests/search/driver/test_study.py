@@ -137,6 +137,16 @@ def test_a_finished_study_goes_on_with_a_larger_budget(
     assert differences(folder) == []
 
 
+def test_a_study_stays_in_the_project_that_holds_its_runs(
+    finished: tuple[StudySummary, QuietView],
+) -> None:
+    summary, _ = finished
+    settings = {"budget": {"trials": 9}, "winner": WINNER, "tracking": {"project": "other"}}
+    folder = summary.config.storage.folder
+    with pytest.raises(StudyError, match=r"tracking\.project must stay .* begun with 'lookback'"):
+        run_study(wave_study(summary.config.data.path, folder, **settings), QuietView())
+
+
 def test_where_labels_are_noise_the_winner_is_no_better_than_chance(
     storage_folder: Path, tmp_path: Path
 ) -> None:

@@ -182,6 +182,18 @@ def test_a_file_that_was_changed_is_refused_before_it_is_opened(tmp_path: Path) 
         load_answering(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "7"])
+def test_settings_that_are_no_table_are_of_another_format(tmp_path: Path, text: str) -> None:
+    files = {"model.keras": "", "preprocessing.json": text}
+    lines = []
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+        lines.append(f"{hashlib.sha256(content.encode()).hexdigest()}  {name}\n")
+    (tmp_path / "SHA256SUMS").write_text("".join(lines))
+    with pytest.raises(AnsweringError, match=r"of the format 1.*Export again"):
+        load_answering(tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_an_export_of_another_format_is_refused(tmp_path: Path) -> None:

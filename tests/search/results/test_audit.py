@@ -193,6 +193,12 @@ def test_an_unknown_study_is_named_with_the_nearest(folder: Path) -> None:
         audit_study("hat", folder=folder)
 
 
+def test_a_broken_store_is_told_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "optuna.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(StudyError, match=r"store that this Optuna .* can read"):
+        audit_study("har", folder=tmp_path)
+
+
 def test_a_missing_store_is_not_created(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"storage\.folder must hold Optuna's store"):
         audit_study("har", folder=tmp_path)

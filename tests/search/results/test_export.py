@@ -340,6 +340,45 @@ def test_another_study_of_the_name_has_to_be_better_on_the_same_data(
     assert client.get_registered_model("small").aliases.keys() == {CHAMPION}
 
 
+@pytest.mark.parametrize("place", ["code/evil.py", "MLmodel", "data/registering/model.keras"])
+def test_files_that_were_not_registered_are_not_loaded(
+    folder: Path, export: Export, tmp_path: Path, place: str
+) -> None:
+    registry = open_registry(load_winner("small", folder), folder, None)
+    version = registry.find_version()
+    assert version is not None
+    assert (registry.fetch(version, tmp_path / "whole") / "MLmodel").is_file()
+    file = Path(str(version.source).removeprefix("file://")) / place
+    before = file.read_bytes() if file.exists() else None
+    try:
+        file.write_bytes((before or b"") + b"\n")
+        with pytest.raises(StudyError, match="files that it was registered with"):
+            registry.fetch(version, tmp_path / "other")
+    finally:
+        file.unlink() if before is None else file.write_bytes(before)
+
+
+def test_a_version_is_compared_by_what_is_known_by_now(folder: Path, export: Export) -> None:
+    registry = open_registry(load_winner("small", folder), folder, None)
+    version = registry.find_version()
+    assert version is not None
+    replace(registry, facts={**registry.facts, VALUE: "0.125"}).update(version)
+    assert registry.client.get_model_version("small", version.version).tags[VALUE] == "0.125"
+    changed = registry.find_version()
+    assert changed is not None
+    registry.update(changed)
+    tags = registry.client.get_model_version("small", version.version).tags
+    assert tags[VALUE] == registry.facts[VALUE]
+
+
+def test_a_winner_of_whom_every_training_failed_has_its_value_of_the_search(
+    folder: Path, export: Export
+) -> None:
+    winner = load_winner("small", folder)
+    failed = replace(winner, decision={"together": None, "means": {}})
+    assert failed.value == winner.row.value
+
+
 def test_a_models_own_layers_are_found_in_the_spaces_module(
     own_layers: None, tmp_path: Path, store_template: Path
 ) -> None:

@@ -103,6 +103,34 @@ def test_a_trial_without_its_hyperparameters_is_refused(folder: Path) -> None:
     client.set_tag(run.info.run_id, PARAMETERS, run.data.tags[PARAMETERS])
 
 
+def test_a_finalist_whose_trial_has_lost_its_run_is_refused(folder: Path) -> None:
+    client = MlflowClient(store_uri(None, folder))
+    again = find_runs(folder, "repeat")[0]
+    (trial,) = [
+        run for run in find_runs(folder, "trial") if run.data.tags[TRIAL] == again.data.tags[TRIAL]
+    ]
+    client.delete_run(trial.info.run_id)
+    try:
+        with pytest.raises(StudyError, match=r"of trial .*, which has 0"):
+            reproduce_trial(again.info.run_id, folder=folder, uri=None, view=QuietView())
+    finally:
+        client.restore_run(trial.info.run_id)
+
+
+def test_a_damaged_study_file_is_named(folder: Path) -> None:
+    client = MlflowClient(store_uri(None, folder))
+    (study,) = find_runs(folder, "study")
+    run = find_runs(folder, "trial")[0]
+    path = Path(client.download_artifacts(study.info.run_id, "waves.toml"))
+    whole = path.read_text()
+    try:
+        client.log_text(study.info.run_id, "name = ", "waves.toml")
+        with pytest.raises(StudyError, match=r"study file whole.*waves\.toml"):
+            reproduce_trial(run.info.run_id, folder=folder, uri=None, view=QuietView())
+    finally:
+        client.log_text(study.info.run_id, whole, "waves.toml")
+
+
 def test_other_data_are_refused(folder: Path) -> None:
     run = find_runs(folder, "trial")[1]
     path = folder.parent / "waves.npz"
