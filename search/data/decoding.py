@@ -24,7 +24,9 @@ CHANNELS: Mapping[str, tuple[str, ...]] = {"grey": ("grey",), "rgb": ("red", "gr
 """Names of the channels of a frame, by ``data.colour``."""
 FORMATS = {"grey": "gray", "rgb": "rgb24"}
 """FFmpeg's names of what is kept of the colours."""
-DECODING = "1: last frame shown, area"
+DECODING = "2: last frame shown, area, turned upright"
+QUARTER = 90
+"""Degrees of a quarter turn."""
 """The way of decoding: with another one, files that were kept are not taken."""
 ROUNDING = Fraction(1, 1000)
 """How far a time stamp may be rounded, in seconds: Matroska counts in milliseconds."""
@@ -197,8 +199,9 @@ def _show(
     times = math.ceil(until) - len(pictures)
     if frame is None or times <= 0:
         return
-    small = frame.reformat(
-        config.width, config.height, format=FORMATS[config.colour], interpolation="AREA"
-    )
-    picture = small.to_ndarray().reshape(frame_shape(config))
+    turns = frame.rotation // QUARTER  # counterclockwise, as phones note how they were held
+    width, height = (config.width, config.height)[:: -1 if turns % 2 else 1]
+    small = frame.reformat(width, height, format=FORMATS[config.colour], interpolation="AREA")
+    turned = np.rot90(small.to_ndarray().reshape(height, width, -1), turns)
+    picture = np.ascontiguousarray(turned).reshape(frame_shape(config))
     pictures.extend([picture] * times)

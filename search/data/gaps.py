@@ -13,7 +13,11 @@ from search.errors import ConfigError, DataError
 RARE = 0.1
 """Share of the times between rows that one of them needs to be called their step."""
 JITTER = 0.01
-"""Share of a step by which a stamp may miss its place, past rounding and clocks that tremble."""
+"""Share of a step by which a stamp may miss its place, past clocks that tremble."""
+UNITS = (10**9, 10**6, 10**3, 1)
+"""What stamps may be written in, in nanoseconds: rounding moves them by as much."""
+LARGEST_ROUNDING = 0.25
+"""Share of a step that rounding may be taken for: a missing row is told from it."""
 LONGEST_FILL = 1.0
 """Rows that may be filled in, as a share of those that were read: past it most would be made up."""
 
@@ -56,11 +60,13 @@ class _Gaps:
         rows: The row after each gap, of shape (gaps,).
         sizes: The time from the row before to the row after each gap, in nanoseconds, of
             shape (gaps,).
+        slack: By how much a time may differ from whole steps, in nanoseconds.
     """
 
     step: int
     rows: Array
     sizes: Array
+    slack: float
 
 
 def lay_out(stamps: Array | None, places: Places, config: TableData) -> Layout:
@@ -127,18 +133,32 @@ def _find_gaps(stamps: Array, starts: Array, step: str | None) -> _Gaps:
     inner[starts[:-1]] = False
     rows = np.flatnonzero(inner)
     sizes = (stamps[rows] - stamps[rows - 1]).astype(np.int64)
+    rounding = next(unit for unit in UNITS if not (stamps.astype(np.int64) % unit).any())
     if wanted is None:
-        wanted = _find_step(sizes) if len(sizes) else 1
-    gaps = abs(sizes - wanted) > JITTER * wanted
-    return _Gaps(step=wanted, rows=rows[gaps], sizes=sizes[gaps])
+        wanted = _find_step(sizes, rounding) if len(sizes) else 1
+    slack = _find_slack(wanted, rounding)
+    gaps = abs(sizes - wanted) > slack
+    return _Gaps(step=wanted, rows=rows[gaps], sizes=sizes[gaps], slack=slack)
 
 
-def _find_step(sizes: Array) -> int:
-    """Find the most frequent time between rows; where stamps jitter and none is, the median."""
+def _find_slack(step: int, rounding: int) -> float:
+    """Say by how much the time between two rows may differ from a step, in nanoseconds."""
+    return max(JITTER * step, min(rounding, LARGEST_ROUNDING * step))
+
+
+def _find_step(sizes: Array, rounding: int) -> int:
+    """Find the most frequent time between rows; where stamps jitter and none is, the median.
+
+    Rounded stamps show a step as two times in turn, 33 and 34 ms: then it is their mean.
+    """
     values, counts = np.unique(sizes, return_counts=True)
     frequent = int(np.argmax(counts))
     rare = counts[frequent] < RARE * len(sizes)
-    return int(np.median(sizes)) if rare else int(values[frequent])
+    step = int(np.median(sizes)) if rare else int(values[frequent])
+    slack = _find_slack(step, rounding)
+    if rare or slack == JITTER * step:
+        return step
+    return int(sizes[abs(sizes - step) <= slack].mean())
 
 
 def _refuse_gaps(gaps: _Gaps, stamps: Array, place: Place) -> DataError:
@@ -170,7 +190,7 @@ def _count_missing(gaps: _Gaps, stamps: Array, place: Place) -> Array:
             are.
     """
     steps = np.round(gaps.sizes / gaps.step)
-    uneven = (steps < 1) | (abs(gaps.sizes - steps * gaps.step) > JITTER * gaps.step)
+    uneven = (steps < 1) | (abs(gaps.sizes - steps * gaps.step) > gaps.slack)
     if uneven.any():
         row = int(gaps.rows[np.argmax(uneven)])
         raise DataError(

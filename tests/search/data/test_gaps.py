@@ -41,6 +41,25 @@ def test_small_jitter_is_no_gap(tmp_path: Path) -> None:
     assert len(read(tmp_path, text, time="t").rows) == 5
 
 
+@pytest.mark.parametrize("rate", [30, 60, 128])
+def test_stamps_that_are_rounded_to_milliseconds_are_even(tmp_path: Path, rate: int) -> None:
+    seconds = np.round(np.arange(900) / rate, 3)
+    kept = np.delete(seconds, slice(300, 309))
+    text = {
+        name: "t,a\n" + "".join(f"{one:.3f},1\n" for one in stamps)
+        for name, stamps in (("whole", seconds), ("holes", kept))
+    }
+    even = read(tmp_path, text["whole"], time="t")
+    assert even.step == pytest.approx(1e9 / rate, rel=1e-4)
+    filled = read(tmp_path, text["holes"], time="t", gaps="fill", missing="drop")
+    assert len(filled.rows) == 900
+
+
+def test_a_missing_second_is_a_gap_where_stamps_are_whole_seconds(tmp_path: Path) -> None:
+    stamps = [f"2020-01-01 00:00:{second:02},1\n" for second in (0, 1, 2, 4, 5)]
+    refusal(DataError, tmp_path, "t,a\n" + "".join(stamps), "1 gap", time="t")
+
+
 def test_where_stamps_jitter_the_step_is_their_median(tmp_path: Path) -> None:
     times = np.cumsum(np.random.default_rng(0).normal(0.1, 0.003, 500))
     text = "t,a\n" + "".join(f"{time:.6f},{row}\n" for row, time in enumerate(times))

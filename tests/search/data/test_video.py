@@ -1,4 +1,5 @@
 import os
+import struct
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -147,6 +148,42 @@ def test_a_video_whose_size_changes_gives_frames_of_one_size(tmp_path: Path) -> 
     assert rows.shape[1:] == (4, 8, 1)
     assert abs(rows[0] - 50.0).max() < NOISE
     assert abs(rows[-1] - 150.0).max() < NOISE
+
+
+@pytest.mark.parametrize(
+    ("matrix", "bright"),
+    [
+        pytest.param((1, 0, 0, 1), np.s_[:, :4], id="upright"),
+        pytest.param((0, 1, -1, 0), np.s_[:4, :], id="clockwise"),
+        pytest.param((-1, 0, 0, -1), np.s_[:, 4:], id="half a turn"),
+        pytest.param((0, -1, 1, 0), np.s_[4:, :], id="counterclockwise"),
+    ],
+)
+def test_a_video_is_shown_as_the_phone_was_held(
+    tmp_path: Path, matrix: tuple[int, ...], bright: Any
+) -> None:
+    root = write_classes(tmp_path)
+    path = next(root.rglob("*.mp4"))
+    picture = np.zeros((32, 64, 3), np.uint8)
+    picture[:, :32] = 255  # the left half
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
+        for _ in range(10):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        container.mux(stream.encode())
+    content = bytearray(path.read_bytes())
+    start = content.index(b"tkhd") + 44  # where ISO 14496-12 puts the matrix of a track
+    a, b, c, d = matrix
+    content[start : start + 36] = struct.pack(
+        ">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30
+    )
+    path.write_bytes(content)
+    frame = load(root, width=8, height=8, colour="grey").rows[0, ..., 0].astype(float)
+    lit = np.zeros((8, 8), bool)
+    lit[bright] = True
+    assert frame[lit].min() > 200
+    assert frame[~lit].max() < 55
 
 
 def test_frames_need_no_class_folders(tmp_path: Path) -> None:
