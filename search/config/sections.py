@@ -39,7 +39,7 @@ class SplitConfig(Section):
     gap: int = Field(1, ge=0)
     """For blocks: targets dropped at every border between two sides, beside those whose windows would reach over it."""
     validation_from: Border = None
-    """For time: where validation begins, in place of its share: a row of each recording, or a time stamp as '2013-01-01'."""
+    """For time: where validation begins, in place of its share: a row of each recording, or a time stamp as '2013-01-01' (in UTC where the data's stamps have an offset)."""
     test_from: Border = None
     """For time: where the test side begins, likewise."""
     until: Border = None

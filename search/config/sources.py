@@ -80,7 +80,7 @@ class TableData(Section):
     separator: str = ","
     """What separates the columns of a CSV file."""
     time: Names = ()
-    """The column of time stamps, or several, as ['year', 'month', 'day', 'hour']; numbers are seconds; without one the rows are taken as evenly spaced."""
+    """The column of time stamps, or several, as ['year', 'month', 'day', 'hour']; numbers are seconds, stamps with an offset become UTC; without one the rows are taken as evenly spaced."""
     unit: str | None = None
     """The column that says which recording a row belongs to (engine, machine, session); windows never cross from one to the next."""
     group: str | None = None
@@ -92,7 +92,7 @@ class TableData(Section):
     categories: Names = ()
     """Columns of words: each word becomes a channel of zeros and ones."""
     calendar: tuple[Literal["hour", "weekday", "yearday"], ...] = ()
-    """What the time stamps tell, each as a sine and a cosine channel."""
+    """What the time stamps tell, each as a sine and a cosine channel; of stamps with an offset in UTC."""
     targets: Names = ()
     """The column of the label (an empty cell or nan is none; None and NA are words) or of the flag 'anomalous', the columns of the values, or for forecasting the columns to predict (by default all channels)."""
     stride: int = Field(1, ge=1)

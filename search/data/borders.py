@@ -151,7 +151,10 @@ def _cut_stamps(recordings: Recordings, field: str) -> list[Array]:
 
 def _read_stamp(field: str, border: str) -> np.datetime64:
     try:
-        return pd.Timestamp(border).to_datetime64()
+        stamp = pd.Timestamp(border).to_datetime64()
+        if np.isnat(stamp):
+            raise ValueError("it names no time")
+        return stamp
     except ValueError as exc:
         raise ConfigError(
             f"split.{field} must be a row number or a time stamp, as '2013-01-01 12:00': {exc}. "

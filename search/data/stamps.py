@@ -74,8 +74,8 @@ def check_order(stamps: Array, starts: Array, place: Place) -> None:
     raise DataError(
         f"data.time must {rule} within a recording. Received: {show_stamp(stamps[row])} after "
         f"{show_stamp(stamps[row - 1])} at {place(row)}, the first of {np.count_nonzero(back):,}. "
-        f"Sort the rows, leave repeated ones out, or name data.unit where the file holds several "
-        f"recordings."
+        f"Sort the rows, leave repeated ones out (where clocks show an hour twice, write stamps "
+        f"with their offset), or name data.unit where the file holds several recordings."
     )
 
 

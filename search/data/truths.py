@@ -76,6 +76,10 @@ def _classify(arrays: NamedArrays, config: ArraysData, clips: Clips) -> dict[str
         classes = tuple(str(label) for label in known)
     else:
         classes = read_names(arrays, "classes", config.classes)
+        if len(set(classes)) < len(classes):
+            raise DataError(
+                f"data.classes must name each class once. Received: {', '.join(classes)}."
+            )
         numbers = _number_labels(labels, classes)
     if (numbers == numbers[0]).all():
         raise DataError(

@@ -318,6 +318,12 @@ def test_words_of_a_sheet_are_classes(tmp_path: Path) -> None:
     assert recordings.truths[::4].tolist() == [1, 0, 1, 0, 1, 0]
 
 
+def test_a_class_is_named_once(tmp_path: Path) -> None:
+    path = write(tmp_path, names=np.array(["walk", "run", "walk"]))
+    with pytest.raises(DataError, match=r"data\.classes must name each class once"):
+        load(path, classes="names")
+
+
 def test_official_sides_are_kept(tmp_path: Path) -> None:
     words = np.array(["train", "train", "test", "validation", "train", "test"])
     recordings = load(write(tmp_path, part=words), sides="part")

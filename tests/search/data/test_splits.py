@@ -362,10 +362,11 @@ def test_borders_that_cut_nothing_are_refused(
         split_targets(recordings, targets, SplitConfig(method="time", **borders), seed=0)
 
 
-def test_a_border_that_is_no_time_is_refused() -> None:
+@pytest.mark.parametrize("border", ["next spring", "", "NaT"])
+def test_a_border_that_is_no_time_is_refused(border: str) -> None:
     stamps = np.datetime64("2013-01-01", "ns") + np.arange(100) * np.timedelta64(1, "D")
     recordings = make_streams(100, stamps=stamps)
     targets = place(recordings, high=1, kind="regression")
-    config = SplitConfig(method="time", test_from="next spring")
+    config = SplitConfig(method="time", test_from=border)
     with pytest.raises(ConfigError, match=r"split\.test_from must be a row number or a time stamp"):
         split_targets(recordings, targets, config, seed=0)
