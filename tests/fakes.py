@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from search.driver.decision import Repeat
 from search.driver.executors.base import Arrival
 from search.driver.leaderboard import TrialRow
 from search.driver.progress import PlainView, StudyStatus
@@ -235,10 +236,8 @@ class MemoryTracker:
     def end_trial(self, number: int, ended: TrialEnded) -> None:
         self.ended[number] = ended
 
-    def log_repeat(
-        self, number: int, repeat: int, ended: TrialEnded, curve: Sequence[EpochReport]
-    ) -> None:
-        self.repeats[number, repeat] = list(curve)
+    def log_repeat(self, repeat: Repeat, ended: TrialEnded, curve: Sequence[EpochReport]) -> None:
+        self.repeats[repeat.number, repeat.repeat] = list(curve)
 
     def log_baseline(self, name: str, scores: Mapping[str, float]) -> None:
         self.baselines[name] = scores

@@ -277,7 +277,7 @@ class _Finals:
             targets=sides.targets,
             weights=message.weights,
         )
-        self._tracker.log_repeat(row.number, number, message, self._curves[place])
+        self._tracker.log_repeat(repeat, message, self._curves[place])
         others = [
             asdict(one)
             for one in _read_repeats(self._trials)

@@ -85,12 +85,16 @@ class Reproduction:
 
 @dataclass(frozen=True, kw_only=True)
 class _Recorded:
-    """What MLflow knows of one training; a repeat has ``epochs`` that it was to train for."""
+    """What MLflow knows of one training.
+
+    A repeat has ``epochs`` that it was to train for, and the hash of the ``targets`` that scored it.
+    """
 
     config: StudyConfig
     study: Run
     number: int
     repeat: int | None
+    targets: str
     parameters: Parameters
     curve: Sequence[float]
     epochs: int | None
@@ -141,7 +145,9 @@ def reproduce_trial(run_id: str, *, folder: Path, uri: str | None, view: View) -
         stack.callback(shutil.rmtree, work, ignore_errors=True)
         if recorded.repeat is not None:
             drawn = draw_sides(config, recorded.repeat, work)
-            place = drawn[1] if drawn else place
+            # on a side that could not be used the finalists were trained on the study's own
+            if drawn and drawn[0].targets_hash("validation") == recorded.targets:
+                place = drawn[1]
         work.mkdir(parents=True, exist_ok=True)
         executor = ProcessExecutor(config.workers.count or default_slots())
         stack.callback(executor.stop)
@@ -253,6 +259,7 @@ def _find(client: MlflowClient, run_id: str) -> _Recorded:
         study=study,
         number=int(tags[TRIAL]),
         repeat=int(tags[REPEAT]) if REPEAT in tags else None,
+        targets=tags.get("targets", ""),
         parameters=json.loads(trial.data.tags[PARAMETERS]),
         curve=[by_epoch[step] for step in sorted(by_epoch)],
         epochs=int(trial.data.metrics["best_epoch"]) + 1 if REPEAT in tags else None,

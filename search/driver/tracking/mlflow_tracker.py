@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from search.config import TrackingConfig
 from search.disk import wait_for_room
+from search.driver.decision import Repeat
 from search.driver.leaderboard import PALETTE, TrialRow
 from search.driver.tracking.forwarder import PATIENCE_SECONDS, Forwarder, Lost, Refused, Unreachable
 from search.driver.tracking.records import (
@@ -185,12 +186,11 @@ class MlflowTracker:
         if known:
             self._send("rows", rows=known)
 
-    def log_repeat(
-        self, number: int, repeat: int, ended: TrialEnded, curve: Sequence[EpochReport]
-    ) -> None:
+    def log_repeat(self, repeat: Repeat, ended: TrialEnded, curve: Sequence[EpochReport]) -> None:
         """Record one training of a complete trial's candidate after the search, in its own run."""
+        what = {"number": repeat.number, "repeat": repeat.repeat, "targets": repeat.targets}
         reports = [asdict(report) for report in curve]
-        self._send("repeat", number=number, repeat=repeat, ended=asdict(ended), curve=reports)
+        self._send("repeat", **what, ended=asdict(ended), curve=reports)
 
     def log_baseline(self, name: str, scores: Mapping[str, float]) -> None:
         """Record what a naive predictor scores on the same targets, in a run of its own."""
@@ -311,6 +311,7 @@ class MlflowTracker:
     def _deliver_repeat(self, record: Record) -> None:
         number, repeat, time_ms = record["number"], record["repeat"], record["time_ms"]
         tags = {KIND: "repeat", TRIAL: f"{number:03d}", REPEAT: str(repeat)}
+        words = {"targets": record["targets"]}
         run = self._open_run(tags, f"trial {number:03d} again, training {repeat + 1}", time_ms)
         if run.info.status == "RUNNING":
             points = [
@@ -322,6 +323,7 @@ class MlflowTracker:
             ]
             for first in range(0, len(points), _LARGEST_BATCH):
                 self._client.log_batch(run.info.run_id, points[first : first + _LARGEST_BATCH])
+            self._client.log_batch(run.info.run_id, tags=as_tags(words))
             self._end_run(run.info.run_id, TrialEnded(**record["ended"]), time_ms)
 
     def _deliver_baseline(self, record: Record) -> None:

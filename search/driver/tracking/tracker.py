@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from search.driver.decision import Repeat
 from search.driver.leaderboard import TrialRow
 from search.messages import CandidateBuilt, EpochReport, TrialEnded
 
@@ -28,9 +29,7 @@ class Tracker(Protocol):
     def reconcile(self, rows: Iterable[TrialRow]) -> None:
         """Repair the record of trials whose end a driver that died could not record."""
 
-    def log_repeat(
-        self, number: int, repeat: int, ended: TrialEnded, curve: Sequence[EpochReport]
-    ) -> None:
+    def log_repeat(self, repeat: Repeat, ended: TrialEnded, curve: Sequence[EpochReport]) -> None:
         """Record one training of a complete trial's candidate after the search."""
 
     def log_baseline(self, name: str, scores: Mapping[str, float]) -> None:

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from search.config import TrackingConfig
+from search.driver.decision import Repeat
 from search.driver.leaderboard import TrialRow
 from search.driver.tracking.forwarder import Forwarder
 from search.driver.tracking.mlflow_tracker import MlflowTracker, check_name, open_tracker
@@ -143,20 +144,24 @@ def test_a_training_after_the_search_is_a_run_of_its_own_and_told_twice_stays_on
         outcome=Outcome.COMPLETE, value=0.6, best_epoch=1, epochs=2, parameters=BUILT.parameters
     )
     curve = [report(epoch, best=0.5 + epoch / 10) for epoch in range(2)]
-    tracker.log_repeat(7, 0, ended, curve)
-    tracker.log_repeat(7, 0, ended, curve)
-    tracker.log_repeat(7, 1, ended, curve)
+    first, second = (
+        Repeat(number=7, repeat=number, seed=number, outcome="complete", targets="0abc")
+        for number in range(2)
+    )
+    for one in (first, first, second):
+        tracker.log_repeat(one, ended, curve)
     tracker.close("FINISHED")
 
-    first, second = sorted(
+    run, other = sorted(
         find_runs(storage_folder, kind="repeat"), key=lambda run: str(run.info.run_name)
     )
-    assert first.info.run_name == "trial 007 again, training 1"
-    assert second.data.tags["lookback.repeat"] == "1"
-    assert first.info.status == "FINISHED"
-    assert first.data.params["units"] == "32"
-    assert first.data.metrics["value"] == 0.6
-    assert history(storage_folder, first, "objective") == [(0, 0.5), (1, 0.6)]
+    assert run.info.run_name == "trial 007 again, training 1"
+    assert other.data.tags["lookback.repeat"] == "1"
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["targets"] == "0abc"
+    assert run.data.params["units"] == "32"
+    assert run.data.metrics["value"] == 0.6
+    assert history(storage_folder, run, "objective") == [(0, 0.5), (1, 0.6)]
     assert find_runs(storage_folder, kind="trial") == []
 
 
