@@ -81,6 +81,8 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
             because errors on normal data always prefer less, down to a copy that misses nothing
             and finds nothing. Only anomaly reads it.
         rotations: Which channels are turned together in training, or ``None``.
+        linear_part: Whether a linear model of statistics stands beside the network; ``None`` to
+            search it. Only classification and regression read it: forecasts have one of their own.
     """
 
     def __init__(  # noqa: PLR0913  # what the training loop knows, by name
@@ -95,6 +97,7 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         compression: float = 8.0,
         rotate: Sequence[Sequence[str]] = (),
         rotate_degrees: float = 10.0,
+        linear_part: bool | None = None,
         channel_names: Sequence[str] = (),
         channel_means: Sequence[float] = (),
         channel_scales: Sequence[float] = (),
@@ -115,6 +118,7 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
                 what is predicted: windows are turned at random in training. Only classification
                 and regression admit it.
             rotate_degrees: The standard deviation of the angle about each axis.
+            linear_part: See the attribute.
             channel_names: The names of the input's channels, of shape (channels,).
             channel_means: What was taken off each channel, likewise; empty if that is not known.
             channel_scales: What each channel was then divided by, likewise.
@@ -154,6 +158,7 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         self.season = season
         self.detector = detector
         self.compression = compression
+        self.linear_part = linear_part
         self._defaults = DEFAULTS.get(task, REGRESSOR)
         self._training = compiling.Training(
             targets=targets, epochs=epochs, weight_decay=self._defaults.weight_decay
@@ -193,8 +198,11 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         """Say what the network makes of windows, and the statistics of a linear part, if asked for."""
         shown = inputs if self.rotations is None else self.rotations.turn(inputs)
         tensor = self._drop(self._encode(shown, hp), hp)
-        # where logistic regression tells little, its equal say costs what the network knows
-        if not hp.Boolean("linear_part", default=False):
+        beside = self.linear_part
+        if beside is None:
+            # where logistic regression tells little, its equal say costs what the network knows
+            beside = hp.Boolean("linear_part", default=False)
+        if not beside:
             return tensor, None
         fewest = self._training.count_steps(self._training.batch_sizes[1])
         return tensor, statistics.describe_windows(shown, fewest)

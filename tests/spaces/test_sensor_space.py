@@ -57,6 +57,14 @@ def test_the_default_candidate_learns_an_order_that_no_average_shows(build_class
     assert accuracy > 0.95
 
 
+@pytest.mark.parametrize("fixed", [True, False])
+def test_a_study_can_fix_the_linear_part(fixed, build):
+    model, hp, _ = build(Sensor((8, 2), (CLASSES,), linear_part=fixed))
+
+    assert ("linear_classes" in {layer.name for layer in model.layers}) == fixed
+    assert "linear_part" not in hp.values
+
+
 @pytest.mark.parametrize("input_shape", [(1, 1), (2, 3), (8, 1), (5000, 64)])
 def test_the_default_candidate_builds_for_the_smallest_and_the_largest_inputs(
     input_shape, build_classifier, shapes_of
