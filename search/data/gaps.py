@@ -91,7 +91,7 @@ def lay_out(stamps: Array | None, places: Places, config: TableData) -> Layout:
         origins=np.arange(len(places.names)),
         stamps=stamps,
     )
-    if stamps is None:
+    if stamps is None or (np.diff(places.starts) == 1).all():  # no time between two rows
         return layout
     gaps = _find_gaps(stamps, places.starts, config.step)
     layout = replace(layout, step=gaps.step)
@@ -122,11 +122,12 @@ def _find_gaps(stamps: Array, starts: Array, step: str | None) -> _Gaps:
 
     Args:
         stamps: Ascending stamps within each recording, of shape (rows,).
-        starts: The row that each recording begins at, and the number of rows.
+        starts: The row that each recording begins at, and the number of rows; one recording has
+            two or more.
         step: The time from one row to the next as '1h'; by default the most frequent one.
 
     Returns:
-        The gaps, in row order; none where no recording has two rows.
+        The gaps, in row order.
     """
     wanted = read_step(step)
     inner = np.ones(len(stamps), dtype=bool)
@@ -135,7 +136,7 @@ def _find_gaps(stamps: Array, starts: Array, step: str | None) -> _Gaps:
     sizes = (stamps[rows] - stamps[rows - 1]).astype(np.int64)
     rounding = next(unit for unit in UNITS if not (stamps.astype(np.int64) % unit).any())
     if wanted is None:
-        wanted = _find_step(sizes, rounding) if len(sizes) else 1
+        wanted = _find_step(sizes, rounding)
     slack = _find_slack(wanted, rounding)
     gaps = abs(sizes - wanted) > slack
     return _Gaps(step=wanted, rows=rows[gaps], sizes=sizes[gaps], slack=slack)

@@ -73,6 +73,11 @@ def test_the_step_of_all_files_is_one(tmp_path: Path) -> None:
         load(folder, time="t")
 
 
+def test_single_rows_have_no_step(tmp_path: Path) -> None:
+    data = read(tmp_path, "t,u,a\n2020-01-01,x,1\n2020-01-02,y,2\n", time="t", unit="u")
+    assert data.step is None
+
+
 def test_split_begins_a_recording_of_the_same_group(tmp_path: Path) -> None:
     lines = GAP.replace("t,a", "u,t,a").replace("\n2", "\nx,2") + "y,2020-01-01 00:00,0\n"
     data = read(tmp_path, lines, time="t", unit="u", gaps="split")
