@@ -82,7 +82,7 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
             and finds nothing. Only anomaly reads it.
         rotations: Which channels are turned together in training, or ``None``.
         linear_part: Whether a linear model of statistics stands beside the network; ``None`` to
-            search it. Only classification and regression read it: forecasts have one of their own.
+            search it. Only classification and regression admit it: forecasts have one of their own.
     """
 
     def __init__(  # noqa: PLR0913  # what the training loop knows, by name
@@ -147,6 +147,11 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
             raise ValueError(
                 f"rotate must be left out for task={task!r}, which predicts the channels "
                 f"themselves. Received: rotate={[list(sensor) for sensor in rotate]}."
+            )
+        if linear_part is not None and task not in ("classification", "regression"):
+            raise ValueError(
+                f"linear_part must be left out for task={task!r}: forecasts have a linear part of "
+                f"their own, and what learns the normal has none. Received: {linear_part=}."
             )
         self.rotations = rotations.find_rotations(
             rotate, rotate_degrees, channel_names, (channel_means, channel_scales)

@@ -65,6 +65,11 @@ def test_a_study_can_fix_the_linear_part(fixed, build):
     assert "linear_part" not in hp.values
 
 
+def test_a_forecaster_has_a_linear_part_of_its_own():
+    with pytest.raises(ValueError, match="linear_part must be left out for task='forecasting'"):
+        Sensor((8, 2), (3, 2), "forecasting", target_channels=(0, 1), linear_part=True)
+
+
 @pytest.mark.parametrize("input_shape", [(1, 1), (2, 3), (8, 1), (5000, 64)])
 def test_the_default_candidate_builds_for_the_smallest_and_the_largest_inputs(
     input_shape, build_classifier, shapes_of
