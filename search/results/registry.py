@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,9 @@ class Registry:
                 f"MLflow and export again."
             ) from None
         package = Path(copy)
+        # Compiled by whoever loaded the store's own files: nothing of it is known to be ours.
+        for cache in [*package.rglob("__pycache__")]:
+            shutil.rmtree(cache)
         if _hash_files(package) != version.tags.get(PACKAGE) or not _has_our_code(package):
             raise StudyError(
                 f"The registered model must have the files that it was registered with. Received: "

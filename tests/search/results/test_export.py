@@ -347,8 +347,14 @@ def test_files_that_were_not_registered_are_not_loaded(
     registry = open_registry(load_winner("small", folder), folder, None)
     version = registry.find_version()
     assert version is not None
-    assert (registry.fetch(version, tmp_path / "whole") / "MLmodel").is_file()
-    file = Path(str(version.source).removeprefix("file://")) / place
+    store = Path(str(version.source).removeprefix("file://"))
+    compiled = store / "code" / "__pycache__" / "lookback_answering.pyc"
+    compiled.parent.mkdir(exist_ok=True)
+    compiled.write_bytes(b"by a server that loaded it there")
+    whole = registry.fetch(version, tmp_path / "whole")
+    assert not (whole / "code" / "__pycache__").exists()
+    assert compiled.is_file()
+    file = store / place
     before = file.read_bytes() if file.exists() else None
     try:
         file.write_bytes((before or b"") + b"\n")
