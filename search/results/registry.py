@@ -44,7 +44,9 @@ VALUE = "lookback.validation"
 READER = "lookback.answering_sha256"
 DIGEST = "lookback.weights_sha256"
 PACKAGE = "lookback.package_sha256"
-"""Of all files of the version, as they were registered."""
+"""Of the version's files that are loaded, as they were registered."""
+LOADED = ("MLmodel", "code", "data")
+"""What MLflow reads where it loads a registered model: what to run, the code, and what that reads."""
 
 
 READER_DIGEST = hashlib.sha256(Path(answering.__file__).read_bytes()).hexdigest()
@@ -267,9 +269,13 @@ class Registry:
 
 
 def _hash_files(package: Path) -> str:
-    """Hash the names and the contents of all files of a registered model."""
+    """Hash names and contents of what MLflow loads of a registered model.
+
+    Beside it MLflow keeps files of its own, and adds one when it loads a model by its alias.
+    """
     digest = hashlib.sha256()
-    for path in sorted(path for path in package.rglob("*") if path.is_file()):
+    found = [path for name in LOADED for path in (package / name, *(package / name).rglob("*"))]
+    for path in sorted(path for path in found if path.is_file()):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         digest.update(f"{content}  {path.relative_to(package).as_posix()}\n".encode())
     return digest.hexdigest()

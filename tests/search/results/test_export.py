@@ -351,6 +351,7 @@ def test_files_that_were_not_registered_are_not_loaded(
     compiled = store / "code" / "__pycache__" / "lookback_answering.pyc"
     compiled.parent.mkdir(exist_ok=True)
     compiled.write_bytes(b"by a server that loaded it there")
+    (store / "registered_model_meta").write_text("by MLflow, which loaded it by its alias")
     whole = registry.fetch(version, tmp_path / "whole")
     assert not (whole / "code" / "__pycache__").exists()
     assert compiled.is_file()
