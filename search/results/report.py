@@ -36,7 +36,7 @@ from search.results.studies import load_study
 
 ARTIFACT = "report.html"
 """The page's name among the artifacts of the study's run."""
-SHOWN = "pictures.html"
+FINALIST_ARTIFACT = "pictures.html"
 """The name of a finalist's page among the artifacts of its own run."""
 
 
@@ -132,7 +132,7 @@ def _log_pictures(
         title = f"Trial {number} on the validation targets"
         parts, titles = write_pictures(draw_tables(own, "validation"))
         if titles:
-            client.log_text(run_ids[int(number)], write_page(title, parts), SHOWN)
+            client.log_text(run_ids[int(number)], write_page(title, parts), FINALIST_ARTIFACT)
 
 
 def _write_head(record: StudyRecord, notes: Mapping[str, Any]) -> Iterator[str]:
