@@ -73,6 +73,7 @@ class WorkerSetup:
         log: File that the worker's own output goes to.
         cores: The CPU cores that it may use; empty for all.
         gpu: The GPU that it may use, as CUDA names it; empty for none to choose.
+        gpu_memory_mb: What that GPU has, in MiB; ``None`` where nobody knows.
     """
 
     config: StudyConfig
@@ -81,6 +82,7 @@ class WorkerSetup:
     log: Path
     cores: tuple[int, ...] = ()
     gpu: str = ""
+    gpu_memory_mb: int | None = None
 
 
 def checkpoint_path(folder: Path, number: int) -> Path:

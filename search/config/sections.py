@@ -184,7 +184,7 @@ class WorkersConfig(Section):
     recycle_mb: int = Field(4096, ge=1)
     """Memory of a worker's own, in MiB, beyond which it is replaced after the trial."""
     max_memory_mb: int | None = Field(None, ge=256)
-    """Memory that a worker may ask the system for, in MiB: a candidate that needs more ends as out_of_memory, untrained where that is known beforehand. By default no limit but the machine's. Not for GPUs, whose libraries reserve far more than they use."""
+    """Memory that a worker may ask the system for, in MiB: a candidate that needs more ends as out_of_memory, untrained where that is known beforehand. By default no limit but the machine's, or its GPU's. Not for GPUs, whose libraries reserve far more than they use."""
     max_silent_seconds: float = Field(3600, gt=0)
     """Time without an epoch's end after which a worker is taken for hung, in seconds: it is ended, and its trial taken up again."""
     max_restarts: int = Field(2, ge=0)

@@ -61,19 +61,28 @@ def limit_weights(limit: int) -> Iterator[None]:
         keras.layers.Layer.add_weight = add_weight
 
 
-def check_memory(model: Any, batch_size: int, limit_mb: int | None) -> None:
+def check_memory(
+    model: Any, batch_size: int, *, limit_mb: int | None, gpu_memory_mb: int | None
+) -> None:
     """Refuse a candidate that cannot be trained in the memory there is.
 
     Args:
         model: Built.
         batch_size: Targets in one step.
         limit_mb: What this process may take, in MiB; ``None`` for all that the machine has.
+        gpu_memory_mb: What its GPU has, in MiB, which counts instead where the backend trains
+            on it; ``None`` where there is none, or nobody knows.
 
     Raises:
         OutOfMemory: If one training step needs more, even at the very least.
     """
-    limit, what = (limit_mb, "workers.max_memory_mb allows") if limit_mb else _machine_memory()
-    needed = own_memory_mb() + least_training_mb(model, batch_size)
+    needed = least_training_mb(model, batch_size)
+    # A backend without its CUDA libraries trains on the CPU of a machine that has a GPU.
+    if gpu_memory_mb is not None and keras.distribution.list_devices("gpu"):
+        limit, what = gpu_memory_mb, "The GPU has"
+    else:
+        limit, what = (limit_mb, "workers.max_memory_mb allows") if limit_mb else _machine_memory()
+        needed += own_memory_mb()
     if needed > limit:
         raise OutOfMemory(
             f"{what} {limit:,} MiB. Received: a candidate that needs {needed:,.0f} MiB at the "

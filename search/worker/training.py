@@ -145,7 +145,12 @@ def fit_candidate(
         return
     asked = int(hp.values.get("batch_size", bench.config.training.batch_size))
     batch_size = min(asked, len(ends))
-    check_memory(model, batch_size, bench.config.workers.max_memory_mb)
+    check_memory(
+        model,
+        batch_size,
+        limit_mb=bench.config.workers.max_memory_mb,
+        gpu_memory_mb=bench.gpu_memory_mb,
+    )
     steps = -(-len(ends) // batch_size)
     epochs = range(plan.begin, plan.epochs)
     if not epochs:  # the trial had only its end to tell

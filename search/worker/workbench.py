@@ -63,6 +63,7 @@ class Workbench:
         self._setup = setup
         self.config = setup.config
         self.weights = setup.weights
+        self.gpu_memory_mb = setup.gpu_memory_mb
         self.data = SequenceData.load(setup.data)
         self.task: Task = make_task(setup.config)
         self.direction = objective_direction(self.task, setup.config.objective)

@@ -48,16 +48,34 @@ def visible_gpus() -> tuple[str, ...]:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return tuple(name for name in chosen.split(",") if name not in ("", "-1"))
+    return _ask_gpus("--query-gpu=index")
+
+
+def gpu_memory_mb(gpu: str) -> int | None:
+    """Ask how much memory a GPU has.
+
+    Args:
+        gpu: As CUDA names it.
+
+    Returns:
+        In MiB; ``None`` where the driver does not say, as of a part of a GPU (MIG).
+    """
+    answer = _ask_gpus("--query-gpu=memory.total", "--id=" + gpu)
+    return int(answer[0]) if answer and answer[0].isdecimal() else None
+
+
+def _ask_gpus(*question: str) -> tuple[str, ...]:
+    """Ask NVIDIA's driver by its own tool; no words where there is none, or it cannot answer."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return ()
-    listed = subprocess.run(
-        [tool, "--query-gpu=index", "--format=csv,noheader"],
+    answer = subprocess.run(
+        [tool, *question, "--format=csv,noheader,nounits"],
         capture_output=True,
         text=True,
         check=False,
     )
-    return tuple(listed.stdout.split()) if listed.returncode == 0 else ()
+    return tuple(answer.stdout.split()) if answer.returncode == 0 else ()
 
 
 def usable_cores() -> list[int]:

@@ -17,7 +17,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from search.driver.executors.base import WORKER, Arrival
-from search.driver.executors.devices import find_backend, share_cores, visible_gpus
+from search.driver.executors.devices import (
+    find_backend,
+    gpu_memory_mb,
+    share_cores,
+    visible_gpus,
+)
 from search.driver.executors.memory import count_memory_kills, limit_memory, ran_out_of_memory
 from search.messages import Stop, ToWorker, WorkerDied, WorkerSetup
 
@@ -73,12 +78,14 @@ class ProcessExecutor:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         cores, gpus = share_cores(self.slots), visible_gpus()
+        memory = [gpu_memory_mb(gpu) for gpu in gpus]
         self._setups = {
             slot: replace(
                 setup,
                 log=setup.log.with_name(f"{setup.log.stem}_{slot}{setup.log.suffix}"),
                 cores=() if gpus else cores[slot],
                 gpu=gpus[slot % len(gpus)] if gpus else "",
+                gpu_memory_mb=memory[slot % len(gpus)] if gpus else None,
             )
             for slot in range(self.slots)
         }

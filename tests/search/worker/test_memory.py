@@ -70,12 +70,23 @@ def test_a_layer_that_is_too_large_is_refused_before_it_has_its_weights(layer: s
 
 def test_what_fits_is_let_pass_and_what_does_not_is_told_with_both_numbers() -> None:
     model = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(1000)])
-    check_memory(model, 64, None)
+    check_memory(model, 64, limit_mb=None, gpu_memory_mb=None)
     limit = round(own_memory_mb()) + 200
-    check_memory(model, 64, limit)
+    check_memory(model, 64, limit_mb=limit, gpu_memory_mb=None)
     with pytest.raises(
         OutOfMemory, match=rf"workers\.max_memory_mb allows {limit:,} MiB\. Received"
     ):
-        check_memory(model, 100_000, limit)
+        check_memory(model, 100_000, limit_mb=limit, gpu_memory_mb=None)
     with pytest.raises(OutOfMemory, match=r"The machine has [\d,]+ MiB\. Received.* not trained"):
-        check_memory(model, 10**9, None)
+        check_memory(model, 10**9, limit_mb=None, gpu_memory_mb=None)
+
+
+def test_where_a_gpu_trains_its_memory_counts_and_not_the_machine_s(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(1000)])
+    check_memory(model, 100_000, limit_mb=None, gpu_memory_mb=300)  # this machine trains on its CPU
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: [f"{kind}:0"])
+    check_memory(model, 64, limit_mb=1, gpu_memory_mb=300)
+    with pytest.raises(OutOfMemory, match=r"The GPU has 300 MiB\. Received.* not trained"):
+        check_memory(model, 100_000, limit_mb=None, gpu_memory_mb=300)

@@ -1,13 +1,14 @@
 """What workers will train on is found out, or refused, before anything is loaded."""
 
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from search.driver.executors.devices import find_backend
+from search.driver.executors.devices import find_backend, gpu_memory_mb, visible_gpus
 from search.errors import ConfigError
 
 
@@ -53,3 +54,35 @@ def test_a_backend_that_is_not_there_is_refused_with_what_is(
     monkeypatch.setenv("KERAS_BACKEND", "json")
     with pytest.raises(ConfigError, match=r"here jax\. Received: 'json'"):
         find_backend()
+
+
+@pytest.fixture
+def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVIDIA's tool on a machine with two GPUs, as its manual says that it answers."""
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(
+        """#!/bin/sh
+case "$*" in
+  "--query-gpu=index --format=csv,noheader,nounits") echo 0; echo 1;;
+  "--query-gpu=memory.total --id=0 --format=csv,noheader,nounits") echo 143771;;
+  "--query-gpu=memory.total --id=1 --format=csv,noheader,nounits") echo "[N/A]";;
+  *) echo "No devices were found"; exit 6;;
+esac
+"""
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_gpus_are_named_by_the_driver_and_their_memory_is_asked_for() -> None:
+    assert visible_gpus() == ("0", "1")
+    assert [gpu_memory_mb(gpu) for gpu in ("0", "1", "MIG-1")] == [143771, None, None]
+
+
+def test_no_gpu_has_a_memory_where_the_tool_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu_memory_mb("0") is None
