@@ -55,7 +55,7 @@ def _print(audits: Sequence[TrialAudit]) -> None:
             str(audit.epochs),
             "\n".join(audit.differences),
         )
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     wrong = sum(bool(audit.differences) for audit in audits)
     trials = len(audits) - 1

@@ -65,7 +65,7 @@ def _launch(config: StudyConfig, again: str) -> int:
     place = {"folder": config.storage.folder, "uri": config.tracking.uri}
     with keep_report(config.name, **place, seconds=config.tracking.report_seconds):
         summary = run_study(config)
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     show_summary(summary, console)
@@ -88,9 +88,9 @@ def _launch(config: StudyConfig, again: str) -> int:
         export = export_best(config.name, **place, formats=config.export.formats)
         console.print(f"Exported to {export.folder}; registered as {export.model}@{export.alias}.")
         if export.reason:
-            console.print(f"Not the champion: {export.reason}", markup=False)
+            console.print(f"Not the champion: {export.reason}")
         for name, reason in export.left_out.items():
-            console.print(f"Not written: {name}: {reason}", markup=False)
+            console.print(f"Not written: {name}: {reason}")
     if summary.ending is not Ending.FINISHED:
         console.print(f"The study is {summary.ending}. To go on: {again}")
     return INTERRUPTED if summary.ending is Ending.INTERRUPTED else 0

@@ -276,6 +276,8 @@ def _write(decision: Decision, own: Sequence[Repeat], config: StudyConfig) -> st
         parts.append(_write_difference(decision.baseline, decision.naive))
     if decision.default:
         parts.append(_write_difference("the default hyperparameters", decision.default))
+    elif decision.members != [DEFAULTS]:
+        parts.append("the default hyperparameters failed, so that nothing is compared with them")
     if decision.members == [DEFAULTS]:
         parts.append("the default hyperparameters won")
     return f"{found}; {'; '.join(parts)}."
@@ -286,7 +288,7 @@ def _write_gap(decision: Decision) -> str:
     word = "better" if decision.gap > 0 else "worse"
     return (
         f"in the search trial {decision.trial} had {decision.found:.4f}, {word} by "
-        f"{abs(decision.gap):.4f} than now"
+        f"{abs(decision.gap):.4f} than {'when it was trained again alone' if decision.together else 'now'}"
     )
 
 

@@ -201,7 +201,9 @@ def write_seconds(seconds: float) -> str:
 
 
 def _draw_bar(what: str, done: int, total: int) -> Progress:
-    bar = Progress(TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn())
+    bar = Progress(
+        TextColumn("{task.description}", "bold", markup=False), BarColumn(), MofNCompleteColumn()
+    )
     bar.add_task(what, total=total, completed=done)
     return bar
 
@@ -229,7 +231,6 @@ def draw(status: StudyStatus) -> Group:
     for row in status.rows:
         if row.outcome is None:
             score = "" if row.value is None else f"{row.value:.4f}"
-            running.add_row(
-                str(row.number), str(row.epochs), score, write_parameters(row.parameters)
-            )
+            parameters = Text(write_parameters(row.parameters))
+            running.add_row(str(row.number), str(row.epochs), score, parameters)
     return Group(bar, *(Text(line) for line in lines), running)

@@ -21,7 +21,7 @@ def look_at_test(
 ) -> None:
     """Train the winner on all but the test targets, score it there once, and note what came of it.
 
-    Nothing is done where there is no winner, or an earlier launch has looked for it.
+    Nothing is trained where there is no winner, or an earlier launch has looked for it.
 
     Args:
         trials: The study's trials, whose winner is known.
@@ -35,7 +35,11 @@ def look_at_test(
         WorkerBug: If a worker cannot.
     """
     rows, before = trials.members, trials.notes.get("test", {})
-    if not rows or trials.look:
+    if not rows:
+        return
+    if trials.look:
+        # Trials that came since have put a bare leaderboard in the place of what is known.
+        tracker.log_study(description=_describe(trials, trials.look))
         return
     # An anomaly's threshold rests on validation targets, which nothing may have learned.
     refit = trials.config.training.refit and task.kind != "anomaly"

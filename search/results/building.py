@@ -42,7 +42,7 @@ from search.worker.members import rebuild
 from search.worker.workbench import Candidate, Workbench
 
 SAMPLED = 100
-"""Validation windows that every format has to predict alike."""
+"""Windows that every format has to predict alike: enough for a whole batch of each size."""
 EXAMPLES = 2
 SCORE_TOLERANCE = 0.01
 """How far, relatively, the score may be from the recorded one: another device rounds otherwise."""
@@ -85,8 +85,9 @@ def build_model(
     bench = Workbench(setup)
     candidate = _rebuild(bench, [Member(**member) for member in members])
     score = _check_score(bench, candidate, value, side)
-    numbers = np.linspace(0, len(bench.data.ends["validation"]) - 1, SAMPLED).astype(np.int64)
-    ends = bench.data.ends["validation"][np.unique(numbers)]
+    samples = _choose_samples(bench.data.ends)
+    # Fewer than are asked for, as of a dozen clips, are shown again.
+    ends = np.resize(np.concatenate(list(samples.values())), SAMPLED)
     windows = candidate.inputs.gather(ends).astype(np.float32)
     predictions = predict(candidate.model, candidate.inputs, ends)
     at_once = candidate.model.predict_on_batch
@@ -101,6 +102,7 @@ def build_model(
         stride=1 if offsets is None or len(offsets) == 1 else int(offsets[1] - offsets[0]),
         reading=dict(bench.task.reading(bench.data, bench.predict(candidate))),
         score=score,
+        samples={side: len(own) for side, own in samples.items()},
         versions={"python": platform.python_version(), **_versions("lookback", "mlflow")},
         left_out={} if HAS_TENSORFLOW else {SAVED_MODEL: NO_SAVED_MODEL},
     )
@@ -116,6 +118,22 @@ def build_model(
         _write_formats(candidate.model, export, windows.shape[1:])
         _write_registered(place, raw[few], answers(windows[few], predictions[few]))
     return asdict(built)
+
+
+def _choose_samples(ends: Mapping[Side, Array]) -> dict[Side, Array]:
+    """Choose targets over all of validation, and where it has too few, over training too."""
+    validation = _spread(ends["validation"], SAMPLED)
+    return {
+        "validation": validation,
+        "train": _spread(ends["train"], SAMPLED - len(validation)),
+    }
+
+
+def _spread(values: Array, count: int) -> Array:
+    """Choose some values, or all if there are fewer, from the first to the last."""
+    numbers = np.linspace(0, len(values) - 1, min(count, len(values))).astype(np.int64)
+    chosen: Array = values[numbers]
+    return chosen
 
 
 def _rebuild(bench: Workbench, members: Sequence[Member]) -> Candidate:

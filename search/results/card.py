@@ -142,8 +142,8 @@ def write_card(
         f"`{PREPROCESSING}` holds sequence length, channels, classes, mean and scale; `{EXAMPLE}` "
         f"two validation windows, their predictions, and them as the registered model takes them (`raw`). `sha256sum -c SHA256SUMS` checks the files.",
         "## Agreement",
-        f"Loaded in a fresh process, on the processor, the formats predicted validation windows in "
-        f"batches of {', '.join(map(str, BATCHES))}. The difference is the greatest to the model "
+        f"Loaded in a fresh process, on the processor, the formats predicted {_name_samples(built)} "
+        f"in batches of {', '.join(map(str, BATCHES))}. The difference is the greatest to the model "
         f"that was saved, over the greatest prediction where that is above 1; the time is the "
         f"median of {TIMED} predictions of one window.",
         _table(
@@ -153,6 +153,13 @@ def write_card(
         _table(("library", "version"), {**built.versions, "git commit": find_commit()}.items()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _name_samples(built: Built) -> str:
+    """Name what the formats were compared on; few windows were predicted more than once."""
+    names = {"validation": "of validation", "train": "of training"}
+    parts = [f"{count} {names[side]}" for side, count in built.samples.items() if count]
+    return f"{sum(built.samples.values())} real windows ({' and '.join(parts)})"
 
 
 def _write_use(winner: Winner, built: Built, checked: Checked) -> str:
@@ -215,7 +222,7 @@ def _write_registered(winner: Winner, built: Built, alias: str, address: str) ->
     )
     return (
         f"The registered model in MLflow, with the alias `{alias}`, takes raw windows of {rows} "
-        f"rows in the data's own units, and answers by {ANSWERS[winner.config.task.kind]}."
+        f"rows in the data's own units, as float32, and answers by {ANSWERS[winner.config.task.kind]}."
         f"{apart}\n\n{_fence(REGISTRY.format(model=name, alias=alias, address=address))}\n\n`MLFLOW_TRACKING_URI={address} "
         f"mlflow models serve -m models:/{name}@{alias} --env-manager local` serves it on 127.0.0.1: "
         f'`{{"inputs": [[[...], ...], ...]}}` to `/invocations`.'

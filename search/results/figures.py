@@ -13,9 +13,10 @@ from optuna.trial import TrialState
 
 from search.driver.leaderboard import PALETTE, TrialRow
 from search.messages import Outcome
-from search.results.findings import FEW, SHOWN, StudyRecord, find_important
+from search.results.findings import SHOWN, StudyRecord, find_important, tells_apart
 
 BEST, FAINT = "#009E73", "#999999"
+AGAIN = "trained again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +142,8 @@ def _draw_front(
     front: list[TrialRow] = []
     for row in rows:  # from the best on: each that is cheaper than all better ones
         if not front or (cost(row) or 0) < (cost(front[-1]) or 0):
+            if front and row.value == front[-1].value:
+                front.pop()  # as good, and dearer
             front.append(row)
     figure = _make_figure(label, record.metric)
     figure.update_xaxes(type="log")
@@ -165,14 +168,19 @@ def draw_time(record: StudyRecord) -> Picture:
     seconds: dict[str, float] = {}
     for row in record.rows:
         seconds[_outcome(row)] = seconds.get(_outcome(row), 0.0) + row.seconds
+    if record.seconds_again:
+        seconds[AGAIN] = record.seconds_again
     figure = _make_figure("minutes of one worker", "")
     figure.add_bar(
         x=[value / 60 for value in seconds.values()],
         y=list(seconds),
         orientation="h",
-        marker={"color": [PALETTE[name] for name in seconds]},
+        marker={"color": [PALETTE.get(name, FAINT) for name in seconds]},
     )
-    text = "Building, training and scoring of all trials, by what became of them."
+    text = (
+        "Building, training and scoring of all trials, by what became of them, and of the best ones "
+        "when they were trained again to be compared."
+    )
     drawn = figure if sum(seconds.values()) > 0 else None
     return Picture(title="Where the time went", text=text, figure=drawn)
 
@@ -203,7 +211,7 @@ def draw_importances(record: StudyRecord) -> Picture:
     )
     evaluator = PedAnovaImportanceEvaluator()
     plot = optuna.visualization.plot_param_importances
-    figure = _draw_by_optuna(plot, record, evaluator=evaluator) if count >= FEW else None
+    figure = _draw_by_optuna(plot, record, evaluator=evaluator) if tells_apart(record) else None
     return Picture(title="Importances", text=text, figure=figure)
 
 
@@ -221,7 +229,14 @@ PICTURES: Sequence[Callable[[StudyRecord], Picture]] = (
 
 
 def _name(names: Sequence[str]) -> str:
-    return f"The most important ones, at most {SHOWN}." if len(names) == SHOWN else "All of them."
+    parts = [
+        f"The most important ones, at most {SHOWN}." if len(names) == SHOWN else "All of them."
+    ]
+    if any(name.endswith(":index") for name in names):
+        parts.append("An :index counts the steps of a logarithmic scale.")
+    if any(name.endswith(":mirrored") for name in names):
+        parts.append("What is :mirrored is counted from the other end of its range.")
+    return " ".join(parts)
 
 
 def _outcome(row: TrialRow) -> str:

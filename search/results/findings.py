@@ -47,9 +47,20 @@ class StudyRecord:
         return self.study.direction.name.lower()
 
     @property
+    def seconds_again(self) -> float:
+        """How long the finalists were trained again, in seconds of one worker."""
+        return float(sum(one["seconds"] for one in self.study.user_attrs.get("repeats", [])))
+
+    @property
     def leaders(self) -> list[TrialRow]:
         """The complete trials, best first."""
         return rank(self.rows, self.direction)
+
+
+def tells_apart(record: StudyRecord) -> bool:
+    """Tell whether importances say anything: of trials that score alike, all would be equal."""
+    leaders = record.leaders
+    return len(leaders) >= FEW and len({row.value for row in leaders}) > 1
 
 
 def find_important(record: StudyRecord) -> list[str]:
@@ -62,7 +73,7 @@ def find_important(record: StudyRecord) -> list[str]:
         At most eight names: by PED-ANOVA the most important ones, or the first that were asked for
         where complete trials are too few or too much alike to tell.
     """
-    if len(record.leaders) >= FEW:
+    if tells_apart(record):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             scores = optuna.importance.get_param_importances(
@@ -96,11 +107,28 @@ def find_edges(record: StudyRecord) -> Iterator[str]:
         low, high, value = (scale(x) for x in (domain.low, domain.high, trial.params[name]))
         share = (value - low) / (high - low)
         if min(share, 1 - share) <= EDGE:
-            end = "low" if share < 1 - share else "high"
-            yield (
-                f"{name} = {write_scalar(trial.params[name])} is at the {end} end of its range, "
-                f"{write_scalar(domain.low)} to {write_scalar(domain.high)}."
-            )
+            yield _write_edge(leaders[0], name, trial.params[name], domain, share < 1 - share)
+
+
+def _write_edge(
+    row: TrialRow,
+    name: str,
+    answer: float,
+    domain: IntDistribution | FloatDistribution,
+    low: bool,
+) -> str:
+    """Write a value and its range in the space's own units, whatever Optuna was asked for."""
+    own, _, coded = name.rpartition(":")
+    if name in row.parameters or own not in row.parameters:
+        own, coded, value = name, "", answer
+    else:
+        value = row.parameters[own]  # type: ignore[assignment]  # a number was asked for
+    end = "low" if low != (coded == "mirrored") else "high"
+    ends = f", {write_scalar(domain.low)} to {write_scalar(domain.high)}"
+    return (
+        f"{own} = {write_scalar(value)} is at the {end} end of its range"
+        f"{'' if coded == 'index' else ends}."
+    )
 
 
 def describe_pruning(record: StudyRecord) -> str:

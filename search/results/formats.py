@@ -51,6 +51,7 @@ class Built:
         stride: Rows from one step of a window to the next.
         reading: Numbers that a prediction is read with, for example a threshold.
         score: The objective on the side that the weights were scored on, scored again.
+        samples: Different windows of each side that the formats are compared on.
         versions: Name and version of the libraries that built it.
         left_out: Why a format could not be written, by format.
     """
@@ -60,6 +61,7 @@ class Built:
     stride: int
     reading: Mapping[str, float]
     score: float
+    samples: Mapping[str, int]
     versions: Mapping[str, str]
     left_out: Mapping[str, str]
 

@@ -139,7 +139,11 @@ def _write_head(record: StudyRecord, notes: Mapping[str, Any]) -> Iterator[str]:
     """Write what is said in words and tables, before the figures."""
     counts = ", ".join(f"{n} {outcome}" for outcome, n in count_outcomes(record.rows).items())
     seconds = write_seconds(sum(row.seconds for row in record.rows))
-    yield f"<p>{len(record.rows)} trials: {counts}. {seconds} of training on one worker.</p>"
+    again = f", {write_seconds(record.seconds_again)} more to compare the best again"
+    yield (
+        f"<p>{len(record.rows)} trials: {counts}. {seconds} of training on one worker"
+        f"{again if record.seconds_again else ''}.</p>"
+    )
     decision = notes.get("winner", {})
     if decision:
         yield f"<p><b>{html.escape(decision['sentence'])}</b></p>"
@@ -174,9 +178,14 @@ def _write_finalists(record: StudyRecord, decision: Mapping[str, Any]) -> Iterat
         return
     values = {row.number: row.value for row in record.rows}
     yield "<h2>The best, trained again</h2>"
+    means = decision["means"]
     lines = [
-        (f"trial {number}", _score(values[int(number)]), *_write_mean(mean))
-        for number, mean in decision["means"].items()
+        (
+            f"trial {number}{', wins' if number == decision['trial'] else ''}",
+            _score(values[number]),
+            *(_write_mean(means[str(number)]) if str(number) in means else ("failed", "")),
+        )
+        for number in decision["finalists"]
     ]
     if decision["together"]:
         names = ", ".join(map(str, decision["members"]))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from search.driver.leaderboard import LEADERS, count_outcomes, rank_lengths, write_parameters
 from search.driver.progress import write_seconds
@@ -158,7 +159,8 @@ def _draw_tables(summary: StudySummary) -> Iterator[Table]:
             continue
         table = Table(box=None, pad_edge=False, highlight=False, title=f"{name} (test)")
         for head in heads:
-            table.add_column(str(head), justify="right")
+            table.add_column(Text(str(head)), justify="right")
         for line in lines:
-            table.add_row(*(f"{c:.4g}" if isinstance(c, float) else str(c) for c in line))
+            cells = (f"{c:.4g}" if isinstance(c, float) else str(c) for c in line)
+            table.add_row(*map(Text, cells))  # names with brackets are not rich's markup
         yield table
