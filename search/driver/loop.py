@@ -214,6 +214,11 @@ class StudyLoop:
         while self._idle and self._wants_more():
             slot = min(self._idle)
             number = self._waiting.popleft() if self._waiting else self._trials.ask()
+            times = self._trials.begin_again(number)
+            if times > self._config.workers.max_restarts + 1:
+                reason = f"it was begun {times - 1} times, and its worker or the driver died in it"
+                self._cut_short(number, Outcome.FAILED, reason)
+                continue
             self._idle.remove(slot)
             self._busy[slot] = number
             self._watches[slot] = _Watch()
@@ -339,6 +344,9 @@ class StudyLoop:
         self._end(number, ended)
 
     def _end(self, number: int, ended: TrialEnded) -> None:
+        # A second attempt may end before the first had: what was reported stays.
+        epochs = max(ended.epochs, self._trials.reported(number))
+        ended = replace(ended, epochs=epochs)
         row = self._trials.end(number, ended)
         self._tracker.end_trial(number, ended)
         self._count_failure(row)

@@ -53,6 +53,14 @@ class MirroredStorage(InMemoryStorage):
         except KeyError:
             return self._load(self._disk.get_study_id_from_name(study_name))
 
+    def holds(self, study_name: str) -> bool:
+        """Tell whether there is a study, and load no other."""
+        try:
+            self.get_study_id_from_name(study_name)
+        except KeyError:
+            return False
+        return True
+
     def get_all_studies(self) -> list[FrozenStudy]:
         """List all studies on disk, and load them."""
         for study in self._disk.get_all_studies():

@@ -68,6 +68,8 @@ def find_winner(
     config = trials.config
     finalists = trials.finalists
     if trials.winner is not None or not finalists:
+        # a driver that died here may have left it
+        shutil.rmtree(_repeats_folder(config), ignore_errors=True)
         return
     several = config.winner.members > 1
     done = {
@@ -97,8 +99,6 @@ def find_winner(
     together = _score_together(trials, loop, members, sides) if len(members) > 1 else []
     metric = config.objective.metric
     decision = decide(finalists, repeats, trials.direction, config, together)
-    trials.note("winner", asdict(decision))
-    shutil.rmtree(place, ignore_errors=True)
     view.say(decision.sentence)
     mean = decision.together or decision.means.get(str(decision.trial))
     table = write_study(trials.rows.values(), trials.direction, metric)
@@ -107,6 +107,9 @@ def find_winner(
         tags={"decision": decision.sentence},
         description=f"{decision.sentence}\n\n{table}",
     )
+    # Only now: a launch that finds this note decides nothing again, and tells MLflow nothing.
+    trials.note("winner", asdict(decision))
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def _list_metrics(decision: Decision, mean: Mean | None) -> dict[str, float]:

@@ -82,8 +82,11 @@ def refuse_links(folder: Path) -> None:
     Raises:
         StudyError: If it holds one.
     """
-    for path in folder.rglob("*"):
-        if path.is_symlink():
+    # Not by rglob, which breaks off where another study removes a folder meanwhile.
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if not path.is_symlink():
+                continue
             raise StudyError(
                 f"storage.folder must hold no symbolic link, which would lead what a study writes "
                 f"and removes elsewhere. Received: {str(path)!r}. Let storage.folder itself lie "

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import optuna
 import tomli_w
 
 from search.config import StudyConfig
@@ -118,7 +117,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
                 f"Study {config.name} is finished: its {config.budget.trials} trials have ended. "
                 f"Raise --budget.trials to go on."
             )
-            _send_what_waits(config, folder, view)
+            _send_what_waits(config, folder, view, finished)
             return summarize(config, finished, Ending.FINISHED)
         executor = _make_executor(config)
         stack.callback(executor.stop)
@@ -131,8 +130,10 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         listed, ready = list_space(room)
         for note in listed.notes:
             view.say(f"Note: {note}")
-        if config.name not in optuna.get_all_study_names(storage):
+        if not storage.holds(config.name):
             tracking.check_name(study=config.name, config=config.tracking, folder=folder)
+        # Before the study's run: a name that MLflow has and Optuna has not is another study's.
+        trials = Trials(storage=storage, config=config, direction=direction)
         tracker: Tracker = tracking.open_tracker(
             study=config.name,
             config=config.tracking,
@@ -142,7 +143,6 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
             say=wait,
         )
         with _closed_with_status(tracker) as endings:
-            trials = Trials(storage=storage, config=config, direction=direction)
             note_study(trials, tracker, config, data, baselines)
             tracker.log_text(f"{config.name}.toml", _write_study_file(config, folder / "studies"))
             trials.begin(listed.listing)
@@ -204,7 +204,7 @@ def _find_finished(
     Raises:
         StudyError: If it was begun with other settings or data.
     """
-    if config.name not in optuna.get_all_study_names(storage):
+    if not storage.holds(config.name):
         return None
     trials = Trials(storage=storage, config=config, direction=direction)
     check_same(trials.notes, config, fingerprint)
@@ -247,8 +247,8 @@ def _load_tracking() -> ModuleType:
     return importlib.import_module("search.driver.tracking.mlflow_tracker")
 
 
-def _send_what_waits(config: StudyConfig, folder: Path, view: View) -> None:
-    """Deliver what a finished study's last launch could not.
+def _send_what_waits(config: StudyConfig, folder: Path, view: View, trials: Trials) -> None:
+    """Deliver what a finished study's last launch could not, and repair what it did not come to.
 
     Raises:
         TrackingError: If the tracking store is still away.
@@ -259,6 +259,7 @@ def _send_what_waits(config: StudyConfig, folder: Path, view: View) -> None:
     tracker: Tracker = _load_tracking().open_tracker(
         study=config.name, config=config.tracking, folder=folder, tags={}, params={}, say=view.say
     )
+    tracker.reconcile(trials.rows.values())
     tracker.close("FINISHED")
 
 

@@ -49,6 +49,8 @@ failed; from a pruned one that broke a constraint they learn where not to look."
 DEFAULTS = 0
 """The trial that has the default hyperparameters. What the search gained is measured against its
 value, so no pruner ends it."""
+BEGUN = "begun"
+"""The trial attribute that holds after how many epochs it was begun last, and how often."""
 RECORD = "record"
 """The trial attribute that holds everything Optuna has no field for, written twice a trial."""
 
@@ -83,6 +85,7 @@ class Trials:
         self.rows = {t.number: read_row(t) for t in trials if t.state is not TrialState.WAITING}
         self._reported = {t.number: len(t.intermediate_values) for t in trials}
         self.notes: dict[str, Any] = dict(self._study.user_attrs)
+        self._roll_forward()
 
     def note(self, name: str, value: Any) -> None:
         """Note something of the study itself; ``value`` is JSON."""
@@ -187,6 +190,17 @@ class Trials:
             self.rows[number] = replace(read_row(orphan), outcome=None, seed=self.seed(number))
         return [orphan.number for orphan in orphans]
 
+    def begin_again(self, number: int) -> int:
+        """Note that a worker is given a trial, and count how often since its last new epoch.
+
+        Launches are counted together: a candidate may take the driver down with it.
+        """
+        trial, reported = self._open[number], self._reported[number]
+        before, times = trial.user_attrs.get(BEGUN, (reported, 0))
+        times = times + 1 if before == reported else 1
+        trial.set_user_attr(BEGUN, (reported, times))
+        return int(times)
+
     def reported(self, number: int) -> int:
         """Count the epochs that a trial has reported."""
         return self._reported[number]
@@ -246,17 +260,31 @@ class Trials:
             latency_ms=ended.latency_ms,
         )
         trial.set_user_attr(RECORD, asdict(row))
-        if ended.outcome in STATES:
-            state = STATES[ended.outcome]
-            value = ended.value if state is TrialState.COMPLETE else None
-            if ended.outcome in UNUSABLE:
-                trial.set_constraint("usable", 1.0)
-            self._study.tell(number, value, state=state)
-            # Only now: had the driver died before, the trial would have gone on from here.
-            checkpoint = checkpoint_path(weights_folder(self.config), number)
-            for path in checkpoint.parent.glob(f"*{checkpoint.name}*"):
-                path.unlink()
+        if ended.outcome is Outcome.INTERRUPTED:  # to be begun again by whoever asks for it
+            trial.set_user_attr(BEGUN, (self._reported[number], 0))
+        self._tell(trial, row)
         return row
+
+    def _roll_forward(self) -> None:
+        """Tell Optuna how the trials ended of which a driver noted it and then died."""
+        for orphan in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            number = orphan.number
+            if self.rows[number].outcome in STATES:
+                trial = continue_trial(self._study, number, self.config.sampler, self.config.seed)
+                self._tell(trial, self.rows[number])
+
+    def _tell(self, trial: optuna.Trial, row: TrialRow) -> None:
+        """Tell Optuna how a trial ended, unless it goes on in another launch."""
+        if row.outcome is None or row.outcome not in STATES:
+            return
+        state = STATES[row.outcome]
+        if row.outcome in UNUSABLE and not trial.storage.get_trial(trial._trial_id).constraints:
+            trial.set_constraint("usable", 1.0)
+        self._study.tell(row.number, row.value if state is TrialState.COMPLETE else None, state)
+        # Only now: had the driver died before, the trial would have gone on from here.
+        checkpoint = checkpoint_path(weights_folder(self.config), row.number)
+        for path in checkpoint.parent.glob(f"*{checkpoint.name}*"):
+            path.unlink()
 
     def keep_models(self, count: int) -> None:
         """Remove the weights of all but the best complete trials and those that may yet win."""

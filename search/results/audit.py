@@ -5,13 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import optuna
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
 
 from search.driver.leaderboard import TrialRow
-from search.driver.storage import BROKEN, refuse_store
 from search.driver.tracking.mlflow_tracker import STATUSES
 from search.driver.tracking.records import make_key
 from search.driver.tracking.store import (
@@ -24,9 +22,9 @@ from search.driver.tracking.store import (
     translate_errors,
 )
 from search.driver.trials import STATES, read_row
-from search.errors import StudyError, nearest
 from search.messages import Outcome, Parameters
 from search.results.browsing import find_study
+from search.results.studies import load_study
 
 TOLERANCE = 1e-9
 _LONGEST_VALUE = 6000
@@ -68,7 +66,7 @@ def audit_study(name: str, *, folder: Path, uri: str | None = None) -> tuple[Tri
         StudyError: If Optuna or MLflow has no such study, or Optuna's store is broken.
         TrackingError: If the MLflow store cannot be opened, or does not answer.
     """
-    held = _load_study(name, folder / "optuna.db")
+    held = load_study(name, folder)
     # A queued trial was not begun, so MLflow has not heard of it.
     trials = {one.number: one for one in held.trials if one.state is not TrialState.WAITING}
     address = store_uri(uri, folder)
@@ -84,26 +82,6 @@ def audit_study(name: str, *, folder: Path, uri: str | None = None) -> tuple[Tri
         for number in sorted(trials.keys() | runs.keys()):
             audits.append(_audit_trial(client, number, trials.get(number), runs.get(number, [])))
     return tuple(audits)
-
-
-def _load_study(name: str, path: Path) -> optuna.Study:
-    """Open a study to read it, and write nothing."""
-    if not path.is_file():
-        raise StudyError(
-            f"storage.folder must hold Optuna's store. Received: {str(path)!r}, which is missing. "
-            "Name the folder that the study was launched with."
-        )
-    address = f"sqlite:///{path.absolute().as_uri()}?mode=ro&uri=true"
-    try:
-        storage = optuna.storages.RDBStorage(address)
-        names = optuna.get_all_study_names(storage)
-    except BROKEN as exc:
-        raise refuse_store(path, exc) from exc
-    if name not in names:
-        raise StudyError(
-            f"study must name a study of this store. Received: study={name!r}. {nearest(name, names)}"
-        )
-    return optuna.load_study(study_name=name, storage=storage)
 
 
 def _audit_parent(run: Run) -> TrialAudit:

@@ -4,22 +4,23 @@ from pathlib import Path
 
 import optuna
 
-from search.driver.storage import open_storage, refuse_links
+from search.driver.storage import BROKEN, refuse_links, refuse_store
 from search.errors import StudyError, nearest
 
 
 def load_study(name: str, folder: Path) -> optuna.Study:
-    """Find a study in a storage folder.
+    """Find a study in a storage folder, to read it: a driver that writes meanwhile waits for nobody.
 
     Args:
         name: The study's name.
         folder: The storage folder.
 
     Returns:
-        The study.
+        The study; nothing can be written to it.
 
     Raises:
-        StudyError: If there is no such folder or study, or the folder holds links.
+        StudyError: If there is no such folder or study, Optuna's store is broken, or the folder holds
+            links.
     """
     path = folder / "optuna.db"
     if not path.is_file():
@@ -28,8 +29,12 @@ def load_study(name: str, folder: Path) -> optuna.Study:
             f"Name the folder that the study was launched with."
         )
     refuse_links(folder)
-    storage = open_storage(folder)
-    names = optuna.get_all_study_names(storage)
+    address = f"sqlite:///{path.absolute().as_uri()}?mode=ro&uri=true"
+    try:
+        storage = optuna.storages.RDBStorage(address)
+        names = optuna.get_all_study_names(storage)
+    except BROKEN as exc:
+        raise refuse_store(path, exc) from exc
     if name not in names:
         raise StudyError(
             f"study must name a study of this store. Received: study={name!r}. {nearest(name, names)}"

@@ -14,7 +14,7 @@ from search.worker.curve import Channel, Curve, keep
 from search.worker.hyperparameters import AskingHyperParameters
 from search.worker.training import OUTCOMES, Plan, fit_candidate
 from search.worker.weights import save_weights
-from search.worker.workbench import Workbench, candidate_errors
+from search.worker.workbench import Workbench, candidate_errors, memory_errors
 
 REFIT_SIDES: tuple[Side, ...] = ("train", "validation")
 
@@ -101,7 +101,8 @@ def refit_trial(
                 callbacks=[Alive(channel)],
             )
             fit_candidate(bench, candidate, hp, plan)
-        bench.score(candidate, "train")  # refuses predictions that are no numbers
+        with memory_errors():
+            bench.score(candidate, "train")  # refuses predictions that are no numbers
     except CandidateError as exc:
         return TrialRefitted(reason=str(exc))
     path = bench.weights / f"refit_{order.number:05d}.npz"

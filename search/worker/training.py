@@ -23,7 +23,7 @@ from search.worker.hyperparameters import AskingHyperParameters
 from search.worker.memory import check_memory
 from search.worker.own_fit import fits_itself, watch_fit
 from search.worker.weights import save_weights
-from search.worker.workbench import Candidate, Workbench, candidate_errors
+from search.worker.workbench import Candidate, Workbench, candidate_errors, memory_errors
 
 OUTCOMES: Mapping[type[CandidateError], Outcome] = {
     InvalidArchitecture: Outcome.INVALID,
@@ -55,37 +55,49 @@ def run_trial(
     """
     curve = Curve(bench, channel)
     try:
-        candidate = bench.build(hp, order.seed)
-        targets_hash = bench.data.targets_hash("validation")
-
-        def announce(epochs: int) -> None:
-            channel.send(
-                CandidateBuilt(
-                    parameters=dict(hp.values),
-                    parameter_count=candidate.model.count_params(),
-                    targets_hash=targets_hash,
-                    notes=candidate.notes,
-                    epochs=epochs,
-                )
-            )
-
-        identity = {"seed": order.seed, "parameters": dict(hp.values), "targets": targets_hash}
-        curve.candidate = candidate
-        curve.go_on(identity, checkpoint_path(bench.weights, order.number), announce)
-        hp.values.update(curve.answers or {})
-        if curve.answers is None:
-            with candidate_errors():
-                plan = Plan(
-                    seed=order.seed,
-                    epochs=bench.config.training.max_epochs,
-                    begin=curve.epochs,
-                    callbacks=[curve],
-                )
-                fit_candidate(bench, candidate, hp, plan, curve.begin_own)
-            if fits_itself(candidate.hypermodel):
-                curve.end_own(hp.values)
+        with memory_errors():
+            return _run(bench, order, channel, hp, curve)
     except CandidateError as exc:
         return curve.ended(hp, OUTCOMES[type(exc)], str(exc), trace=traceback.format_exc())
+
+
+def _run(
+    bench: Workbench,
+    order: TrainTrial,
+    channel: Channel,
+    hp: AskingHyperParameters,
+    curve: Curve,
+) -> TrialEnded:
+    """Build, train and keep the candidate; what makes it unusable is raised."""
+    candidate = bench.build(hp, order.seed)
+    targets_hash = bench.data.targets_hash("validation")
+
+    def announce(epochs: int) -> None:
+        channel.send(
+            CandidateBuilt(
+                parameters=dict(hp.values),
+                parameter_count=candidate.model.count_params(),
+                targets_hash=targets_hash,
+                notes=candidate.notes,
+                epochs=epochs,
+            )
+        )
+
+    identity = {"seed": order.seed, "parameters": dict(hp.values), "targets": targets_hash}
+    curve.candidate = candidate
+    curve.go_on(identity, checkpoint_path(bench.weights, order.number), announce)
+    hp.values.update(curve.answers or {})
+    if curve.answers is None:
+        with candidate_errors():
+            plan = Plan(
+                seed=order.seed,
+                epochs=bench.config.training.max_epochs,
+                begin=curve.epochs,
+                callbacks=[curve],
+            )
+            fit_candidate(bench, candidate, hp, plan, curve.begin_own)
+        if fits_itself(candidate.hypermodel):
+            curve.end_own(hp.values)
     if not curve.best_weights:
         raise ConfigError(
             f"space must train with the callbacks that its fit is given: no epoch was reported. "

@@ -17,7 +17,7 @@ import numpy as np
 
 from search.data.sequences import Array, SequenceData, Side, Windows
 from search.data.targets import sequence_lengths
-from search.errors import InvalidArchitecture, OutOfMemory, OversizedModel
+from search.errors import CandidateError, InvalidArchitecture, OutOfMemory, OversizedModel
 from search.messages import Table, WorkerSetup
 from search.tasks import Predict, Task, make_task, objective_direction
 from search.tasks.detections import find_clean
@@ -27,8 +27,14 @@ from search.worker.memory import limit_weights
 from search.worker.spaces import make_hypermodel, takes_input_shape
 from spaces.shapes import ShapeClipped
 
-MEMORY_SIGNS = re.compile(r"resource.?exhausted|out of memory|OOM when allocating", re.IGNORECASE)
-"""How TensorFlow and JAX say that memory ran out, in an exception's type or text."""
+MEMORY_SIGNS = re.compile(
+    r"resource.?exhausted|out of memory|OOM when allocating|Dst tensor is not initialized",
+    re.IGNORECASE,
+)
+"""How TensorFlow and JAX say that memory ran out, in an exception's type or text.
+
+The last is TensorFlow's of a GPU that has no room for what is copied to it (its issue 7025).
+"""
 FEW = 8
 """Targets that a candidate is tried on before it is trained."""
 TIMED = 20
@@ -286,6 +292,24 @@ def encode_classes(model: Any, taught: Windows, classes: int) -> Windows:
 
 
 @contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn what is raised where memory runs out, whoever needed it, into a candidate error.
+
+    Raises:
+        OutOfMemory: If memory ran out.
+    """
+    try:
+        yield
+    except CandidateError:
+        raise
+    except Exception as exc:
+        text = TERMINAL_CODES.sub("", str(exc))
+        if isinstance(exc, MemoryError) or MEMORY_SIGNS.search(f"{type(exc).__name__} {text}"):
+            raise OutOfMemory(f"The candidate must fit in memory. Received: {text}") from exc
+        raise
+
+
+@contextmanager
 def candidate_errors() -> Iterator[None]:
     """Turn what Keras and its backends raise for an unusable candidate into candidate errors.
 
@@ -294,11 +318,12 @@ def candidate_errors() -> Iterator[None]:
         OutOfMemory: If memory ran out.
     """
     try:
-        yield
+        with memory_errors():
+            yield
+    except CandidateError:
+        raise
     except Exception as exc:
         text = TERMINAL_CODES.sub("", str(exc))
-        if isinstance(exc, MemoryError) or MEMORY_SIGNS.search(f"{type(exc).__name__} {text}"):
-            raise OutOfMemory(f"The candidate must fit in memory. Received: {text}") from exc
         if isinstance(exc, ValueError) or type(exc).__name__ == "InvalidArgumentError":
             raise InvalidArchitecture(f"The candidate must be buildable. Received: {text}") from exc
         raise

@@ -45,12 +45,14 @@ class _Worker:
         line: The line.
         kills: The system's kills for want of memory before it was last told anything.
         logged: How long its output was then, in bytes.
+        began: When it was started, on the monotonic clock.
     """
 
     process: BaseProcess
     line: Connection
     kills: int
     logged: int
+    began: float
 
 
 class ProcessExecutor:
@@ -69,6 +71,7 @@ class ProcessExecutor:
         self._worker = worker
         self._context: ForkServerContext | SpawnContext
         self._missing: list[int] = []
+        self._unheard: set[int] = set()
         self._workers: dict[int, _Worker] = {}
         self._spares: dict[int, _Worker] = {}
         self._leaving: list[tuple[BaseProcess, float]] = []
@@ -117,11 +120,13 @@ class ProcessExecutor:
         arrivals: list[Arrival] = []
         for line in wait(list(slots), timeout=max_seconds):
             slot = slots[line]  # type: ignore[index]  # only our own lines were given
+            self._unheard.discard(slot)
             try:
                 arrivals.append((slot, self._workers[slot].line.recv()))
             except (EOFError, OSError):  # OSError: it died in the middle of a message
                 arrivals.append((slot, self._bury(slot)))
                 self._start(slot)
+        self._end_stuck()
         return arrivals
 
     def prepare(self, slot: int) -> None:
@@ -165,6 +170,7 @@ class ProcessExecutor:
     def _start(self, slot: int) -> None:
         spared = slot in self._spares
         self._workers[slot] = self._spares.pop(slot) if spared else self._launch(slot)
+        self._unheard.add(slot)
 
     def _launch(self, slot: int) -> _Worker:
         ours, theirs = self._context.Pipe()
@@ -175,13 +181,25 @@ class ProcessExecutor:
             process.start()
         theirs.close()
         return _Worker(
-            process=process, line=ours, kills=count_memory_kills(), logged=self._logged(slot)
+            process=process,
+            line=ours,
+            kills=count_memory_kills(),
+            logged=self._logged(slot),
+            began=time.monotonic(),
         )
 
     def _logged(self, slot: int) -> int:
         """Say how long a slot's output is, in bytes."""
         log = self._setups[slot].log
         return log.stat().st_size if log.exists() else 0
+
+    def _end_stuck(self) -> None:
+        """End the processes that hang while they come up; ``receive`` then says that they died."""
+        for slot in self._unheard:
+            worker, limit = self._workers[slot], self._setups[slot].config.workers
+            late = time.monotonic() - worker.began >= limit.max_silent_seconds
+            if late and not worker.line.poll():
+                worker.process.kill()
 
     def _reap(self) -> None:
         """Forget the processes that have left, and end those that do not."""

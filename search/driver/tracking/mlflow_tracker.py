@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Param, Run
 from mlflow.exceptions import MlflowException
 
 from search.config import TrackingConfig
@@ -41,7 +41,7 @@ from search.driver.tracking.store import (
     translate_errors,
 )
 from search.errors import TrackingError
-from search.messages import CandidateBuilt, EpochReport, Outcome, TrialEnded
+from search.messages import CandidateBuilt, EpochReport, Outcome, Parameters, TrialEnded
 
 STATUSES = {
     Outcome.COMPLETE: "FINISHED",
@@ -53,6 +53,10 @@ STATUSES = {
 ENDED = frozenset(Outcome) - {Outcome.INTERRUPTED}
 _NOTE = "mlflow.note.content"
 _REFUSALS = (400, 404, 409)
+_NO_MLFLOW = "ENDPOINT_NOT_FOUND"
+"""A proxy's answer while the server behind it is down, with a status of ``_REFUSALS``."""
+_TRIES = 3
+"""Times that an artifact is sent to a store that takes everything else."""
 _NAMED_LOSSES = 5
 _COLOUR = "mlflow.runColor"
 _LONGEST_TAG = 5000
@@ -96,7 +100,11 @@ def open_tracker(
         experiment_id = open_experiment(client, config.project, address, folder)
         runs = search_runs(client, [experiment_id], {KIND: "study", STUDY: study})
         words = {KIND: "study", STUDY: study, **tags}
-        run = runs[0] if runs else client.create_run(experiment_id, tags=words, run_name=study)
+        run = (
+            _keep_one(client, runs)
+            if runs
+            else client.create_run(experiment_id, tags=words, run_name=study)
+        )
         held = run.data.params
         changed = {f"now.{k}": v for k, v in params.items() if k in held and held[k] != v}
         new = as_params({name: value for name, value in params.items() if name not in held})
@@ -157,6 +165,7 @@ class MlflowTracker:
         self._say = say
         self._run_ids: dict[int, str] = {}
         self._next_epochs: dict[int, int] = {}
+        self._not_taken = 0
         self._spool = spool
         self._forwarder = Forwarder(spool, self._deliver)
         self._send("status", status="RUNNING")
@@ -242,7 +251,8 @@ class MlflowTracker:
         except MlflowException as exc:
             reason = hide_credentials(str(exc).splitlines()[0])
             status: int = exc.get_http_status_code()  # type: ignore[no-untyped-call]
-            raise (Refused if status in _REFUSALS else Unreachable)(reason) from None
+            refused = status in _REFUSALS and exc.error_code != _NO_MLFLOW
+            raise (Refused if refused else Unreachable)(reason) from None
         except OSError as exc:
             raise Unreachable(hide_credentials(str(exc))) from None
 
@@ -264,15 +274,16 @@ class MlflowTracker:
 
     def _deliver_built(self, record: Record) -> None:
         built, run_id = record["built"], self._trial_run(record["number"])
-        params = as_params(built["parameters"])
-        held = self._client.get_run(run_id).data.metrics
-        counted = {} if "parameter_count" in held else {"parameter_count": built["parameter_count"]}
+        held = self._client.get_run(run_id).data
+        params, changed = _split_params(built["parameters"], held.params)
+        known = "parameter_count" in held.metrics
+        counted = {} if known else {"parameter_count": built["parameter_count"]}
         metrics = as_metrics(counted, record["time_ms"])
         words = {
             "targets": built["targets_hash"],
             "notes": "\n".join(built["notes"]),
         }
-        words |= _type_parameters(built["parameters"])
+        words |= _type_parameters(built["parameters"]) | changed
         tags = as_tags({name: word for name, word in words.items() if word})
         self._client.log_batch(run_id, metrics, params, tags)
 
@@ -300,10 +311,16 @@ class MlflowTracker:
     def _deliver_rows(self, record: Record) -> None:
         tags = {KIND: "trial", STUDY: self._study}
         runs = search_runs(self._client, [self.experiment_id], tags)
-        held = {run.data.tags[TRIAL]: run for run in runs}
+        same: dict[str, list[Run]] = {}
+        for run in runs:
+            same.setdefault(run.data.tags[TRIAL], []).append(run)
+        held = {number: _keep_one(self._client, own) for number, own in same.items()}
         for row in record["rows"]:
-            run = held.get(f"{row['number']:03d}")
-            if run is None or run.data.tags.get("outcome") == row["outcome"]:
+            number = f"{row['number']:03d}"
+            opened = {KIND: "trial", TRIAL: number}
+            # One that is missing: its beginning did not arrive.
+            run = held.get(number) or self._open_run(opened, f"trial {number}", record["time_ms"])
+            if run.data.tags.get("outcome") == row["outcome"]:
                 continue
             kept = {name: row[name] for name in row.keys() & TrialEnded.__dataclass_fields__.keys()}
             self._end_run(run.info.run_id, TrialEnded(**kept), record["time_ms"])
@@ -339,7 +356,26 @@ class MlflowTracker:
         self._client.log_batch(self.run_id, points, tags=as_tags(record["tags"]))
 
     def _deliver_text(self, record: Record) -> None:
-        self._client.log_text(self.run_id, record["text"], record["name"])
+        self._log_text(self.run_id, record["text"], record["name"])
+
+    def _log_text(self, run_id: str, text: str, name: str) -> None:
+        """Keep a text with a run; what the artifact store does not take must not hold up the rest.
+
+        Raises:
+            Refused: After a few tries, if the tracking store is there.
+            Unreachable: Before that, so that it is tried again.
+        """
+        try:
+            self._client.log_text(run_id, text, name)
+        except Exception as exc:  # noqa: BLE001 - an artifact store raises the errors of its own library
+            self._client.get_run(run_id)  # raises where the tracking store is away as well
+            self._not_taken += 1
+            reason = hide_credentials(f"{name} was not stored: {type(exc).__name__}: {exc}")
+            if self._not_taken < _TRIES:
+                raise Unreachable(reason) from None
+            self._not_taken = 0
+            raise Refused(reason) from None
+        self._not_taken = 0
 
     def _end_run(self, run_id: str, ended: TrialEnded, time_ms: int) -> None:
         found = {
@@ -349,17 +385,21 @@ class MlflowTracker:
             "latency_ms": ended.latency_ms,
         }
         known = {name: value for name, value in found.items() if value is not None}
-        metrics = as_metrics(known, time_ms, ended.best_epoch or 0)
+        # At a step that never falls: MLflow shows the value of the highest, and a trial that was
+        # interrupted ends a second time.
+        metrics = as_metrics(known, time_ms, ended.epochs)
         outcome = Outcome(ended.outcome)
         note = f"{outcome}: {ended.reason}" if ended.reason else outcome
         words = {"outcome": outcome, "reason": ended.reason, _NOTE: note, _COLOUR: PALETTE[outcome]}
         # Again, since a candidate that could not be built was never reported as built, and a fit of
         # its own may have asked for more.
-        tags = as_tags({**words, **_type_parameters(ended.parameters)})
-        self._client.log_batch(run_id, metrics, as_params(ended.parameters), tags)
-        if ended.traceback:
-            self._client.log_text(run_id, strip_colours(ended.traceback), "traceback.txt")
+        held = self._client.get_run(run_id).data.params
+        params, changed = _split_params(ended.parameters, held)
+        tags = as_tags({**words, **changed, **_type_parameters(ended.parameters)})
+        self._client.log_batch(run_id, metrics, params, tags)
         self._client.set_terminated(run_id, STATUSES.get(outcome, "FAILED"), time_ms)
+        if ended.traceback:
+            self._log_text(run_id, strip_colours(ended.traceback), "traceback.txt")
 
     def _trial_run(self, number: int) -> str:
         """Find a trial's run: an earlier launch may have opened it."""
@@ -368,7 +408,7 @@ class MlflowTracker:
             runs = search_runs(self._client, [self.experiment_id], tags)
             if not runs:
                 raise Refused(f"trial {number} has no run.")
-            self._run_ids[number] = runs[0].info.run_id
+            self._run_ids[number] = _keep_one(self._client, runs).info.run_id
         return self._run_ids[number]
 
     def _next_epoch(self, number: int) -> int:
@@ -383,9 +423,35 @@ class MlflowTracker:
         tags = {STUDY: self._study, **tags}
         runs = search_runs(self._client, [self.experiment_id], tags)
         if runs:
-            return runs[0]
+            return _keep_one(self._client, runs)
         tags = {**tags, "mlflow.parentRunId": self.run_id}
         return self._client.create_run(self.experiment_id, time_ms, tags, run_name=name)
+
+
+def _keep_one(client: MlflowClient, runs: Sequence[Run]) -> Run:
+    """Choose one of runs that are one and the same, and delete the others.
+
+    A server that was slow to answer may have created a run after it was asked for again.
+    """
+    kept = max(runs, key=lambda run: (len(run.data.metrics), run.info.run_id))
+    for run in runs:
+        if run is not kept:
+            client.delete_run(run.info.run_id)
+    return kept
+
+
+def _split_params(
+    parameters: Parameters, held: Mapping[str, str]
+) -> tuple[list[Param], dict[str, str]]:
+    """Split hyperparameters into those that a run may still take and, as tags, those that differ.
+
+    MLflow lets none be changed; a space that was edited may answer otherwise for a trial that goes on.
+    """
+    params = as_params(parameters)
+    changed = {
+        f"now.{one.key}": one.value for one in params if held.get(one.key, one.value) != one.value
+    }
+    return [one for one in params if one.key not in held], changed
 
 
 def _describe(lost: tuple[Lost, ...], spool: Path) -> str:
