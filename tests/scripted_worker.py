@@ -29,6 +29,11 @@ def serve(channel: Any, setup: WorkerSetup) -> None:
         _serve(channel)
 
 
+def hang(channel: Any, setup: WorkerSetup) -> None:
+    """Never come up."""
+    threading.Event().wait()
+
+
 def _serve(channel: Any) -> None:
     channel.send(WorkerReady(pid=os.getpid(), versions={}, device="script"))
     while not isinstance(order := channel.recv(), Stop):

@@ -728,3 +728,75 @@ def test_200_scripted_trials_run_on_the_real_store(tmp_path: Path) -> None:
     launch = Launch(store, rising_curve, budget={"trials": 200})
     assert launch.run() is Ending.FINISHED
     assert len(launch.tracker.ended) == 200
+
+
+def test_a_trial_whose_end_was_noted_and_not_told_is_told_at_the_next_launch(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    first = Launch(storage, rising_curve).trials
+    number = first.ask()
+    first.ask()
+    starved = TrialEnded(outcome=Outcome.OUT_OF_MEMORY, epochs=0, reason="no room")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trials, "_tell", lambda self, trial, row: None)  # the driver is killed here
+        first.end(number, starved)
+    again = Launch(storage, rising_curve).trials
+    assert not again.unfinished or again.rows[number].outcome is Outcome.OUT_OF_MEMORY
+    frozen = optuna.load_study(study_name="scripted", storage=storage).trials[number]
+    assert frozen.state.name == "PRUNED"
+    assert frozen.constraints == {"usable": 1.0}
+    assert again.reopen() == [number + 1]
+
+
+def test_a_trial_that_takes_the_driver_down_each_time_is_given_up(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    settings: Settings = {"budget": {"trials": 2}, "workers": {"max_restarts": 1}}
+    number = Launch(storage, rising_curve, **settings).trials.ask()
+    for times in (1, 2):  # in as many launches, none of which lives to hear of an epoch
+        trials = Launch(storage, rising_curve, **settings).trials
+        trials.reopen()
+        assert trials.begin_again(number) == times
+    launch = Launch(storage, rising_curve, **settings)
+    assert launch.run() is Ending.FINISHED
+    assert launch.outcomes()[number] is Outcome.FAILED
+    assert "begun 2 times" in launch.trials.rows[number].reason
+    assert launch.tracker.ended[number].outcome is Outcome.FAILED
+
+
+def test_a_new_epoch_and_a_person_who_stops_forgive_what_was_begun_before(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    trials = Launch(storage, rising_curve).trials
+    number = trials.ask()
+    assert [trials.begin_again(number) for _ in range(2)] == [1, 2]
+    report = EpochReport(epoch=0, metrics={}, objective=0.5, best=0.5, seconds=0.01)
+    trials.report(number, report)
+    assert trials.begin_again(number) == 1
+    trials.end(number, TrialEnded(outcome=Outcome.INTERRUPTED, epochs=1))
+    again = Launch(storage, rising_curve).trials
+    again.reopen()
+    assert again.begin_again(number) == 1
+
+
+def test_a_second_attempt_that_ends_earlier_takes_no_epoch_away(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def refuse_one(number: int, parameters: object) -> Sequence[float] | TrialEnded:
+        if number != 1:
+            return [0.5] * 5
+        return TrialEnded(outcome=Outcome.INVALID, reason="the space was edited")
+
+    launch = Launch(storage, refuse_one, budget={"trials": 3}, pruner={"name": "none"})
+    trials = launch.trials
+    trials.ask()
+    number = trials.ask()
+    for epoch in range(3):
+        trials.report(
+            number, EpochReport(epoch=epoch, metrics={}, objective=0.5, best=0.5, seconds=0.01)
+        )
+    again = Launch(storage, refuse_one, budget={"trials": 3}, pruner={"name": "none"})
+    again.run()
+    assert again.outcomes()[number] is Outcome.INVALID
+    assert again.trials.rows[number].epochs == 3
+    assert again.tracker.ended[number].epochs == 3

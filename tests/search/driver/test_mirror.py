@@ -148,3 +148,12 @@ def test_an_unknown_study_is_not_found_and_a_deleted_one_is_gone(disk):
     optuna.delete_study(storage=storage, study_name="study")
     assert open_study(storage).trials == []
     assert optuna.get_all_study_names(storage=disk) == ["study"]
+
+
+def test_asking_for_one_study_loads_no_other(disk):
+    open_study(disk, "known")
+    open_study(disk, "other")
+    storage = mirror(disk)
+    assert storage.holds("known")
+    assert not storage.holds("unknown")
+    assert list(storage._disk_studies.values()) == [disk.get_study_id_from_name("known")]

@@ -1,6 +1,8 @@
 """Studies from end to end: real data, real Keras in real processes, real stores."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +17,24 @@ from search.driver.mirror import MirroredStorage
 from search.driver.storage import open_storage, study_lock
 from search.driver.study import StudySummary, run_study
 from search.driver.tracking.store import KIND, STUDY, search_runs, store_uri
+from search.driver.trials import Trials
 from search.errors import ConfigError, DataError, StudyError, TrackingError
 from search.messages import Outcome
 from search.results.audit import audit_study
+from search.results.studies import load_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def read_study_tags(folder: Path) -> dict[str, str]:
+    client = MlflowClient(store_uri(None, folder))
+    experiment = client.get_experiment_by_name("lookback")
+    assert experiment is not None
+    (run,) = search_runs(client, [experiment.experiment_id], {KIND: "study", STUDY: "waves"})
+    tags: dict[str, str] = run.data.tags
+    return tags
+
+
 WINNER = {"candidates": 2, "repeats": 2}
 USER_SPACES = Path(__file__).parents[1] / "worker"
 
@@ -135,6 +150,59 @@ def test_a_finished_study_goes_on_with_a_larger_budget(
     assert len(more.rows) == 6
     assert len({json.dumps(dict(row.parameters)) for row in more.rows}) == 6
     assert differences(folder) == []
+    note = read_study_tags(folder)["mlflow.note.content"]
+    assert note.startswith(more.decision["sentence"])
+    assert "On the test targets" in note
+
+
+@pytest.mark.parametrize("last", ["winner", "test"])
+def test_a_driver_that_dies_as_it_has_noted_a_result_has_told_mlflow(
+    waves: Path, storage_folder: Path, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    config = wave_study(waves, storage_folder, budget={"trials": 2}, winner=WINNER)
+    note = Trials.note
+
+    def die_after(trials: Trials, name: str, value: object) -> None:
+        note(trials, name, value)
+        if name == last:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trials, "note", die_after)
+        with pytest.raises(KeyboardInterrupt):
+            run_study(config, QuietView())
+    summary = run_study(config, QuietView())
+    tags = read_study_tags(storage_folder)
+    assert tags["decision"] == summary.decision["sentence"]
+    assert tags["test_looks"] == "1"
+    assert not (storage_folder / "checkpoints" / "waves" / "repeats").exists()
+
+
+def test_a_driver_that_dies_as_it_has_made_the_study_s_run_can_be_launched_again(
+    waves: Path, storage_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = wave_study(waves, storage_folder, budget={"trials": 1}, winner={"repeats": 0})
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("search.driver.tracking.mlflow_tracker.MlflowTracker", die)
+        with pytest.raises(KeyboardInterrupt):
+            run_study(config, QuietView())
+    assert run_study(config, QuietView()).ending is Ending.FINISHED
+    assert differences(storage_folder) == []
+
+
+def test_a_report_is_read_while_the_driver_writes(
+    finished: tuple[StudySummary, QuietView],
+) -> None:
+    summary, _ = finished
+    folder = summary.config.storage.folder
+    with closing(sqlite3.connect(folder / "optuna.db")) as driver:
+        driver.execute("BEGIN IMMEDIATE")
+        driver.execute("UPDATE studies SET study_name = study_name")
+        assert load_study("waves", folder).trials
 
 
 def test_a_study_stays_in_the_project_that_holds_its_runs(

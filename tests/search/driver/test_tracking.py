@@ -3,6 +3,7 @@ import math
 import multiprocessing
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 
 from search.config import TrackingConfig
 from search.driver.decision import Repeat
@@ -289,9 +292,9 @@ def test_a_text_is_kept_with_the_study(storage_folder: Path, tmp_path: Path) -> 
 def test_closing_names_what_mlflow_refused(storage_folder: Path) -> None:
     tracker = open_study(storage_folder)
     run_trial(tracker, 0, TrialEnded(outcome=Outcome.COMPLETE))
-    tracker.log_built(0, CandidateBuilt(parameters={"units": 64}, parameter_count=1))
+    tracker.log_epoch(5, report(0))  # which has no run
 
-    with pytest.raises(TrackingError, match=r"1 did not arrive \(parameters of trial 0\)"):
+    with pytest.raises(TrackingError, match=r"1 did not arrive \(epoch 0 of trial 5\)"):
         tracker.close("FINISHED")
 
 
@@ -348,7 +351,7 @@ def test_what_a_driver_that_died_had_said_arrives_with_the_next_launch(
         for metric in ("objective", "epoch_seconds", "val_macro_f1"):
             assert [step for step, _ in history(storage_folder, run, metric)] == [0, 1, 2]
     assert history(storage_folder, zero, "parameter_count") == [(0, 1234)]
-    assert history(storage_folder, zero, "value") == [(0, 0.7)]
+    assert history(storage_folder, zero, "value") == [(3, 0.7)]
     assert len(find_runs(storage_folder, kind="baseline")) == 1
     (parent,) = find_runs(storage_folder, kind="study")
     assert parent.info.status == "FINISHED"
@@ -482,3 +485,96 @@ def test_a_new_study_takes_over_no_runs_of_another(storage_folder: Path, tmp_pat
     check_name(**{**words, "folder": tmp_path / "new"})
     with pytest.raises(TrackingError, match=r"study.name must be new.*name='har'"):
         check_name(**words)
+
+
+def test_what_the_artifact_store_does_not_take_holds_up_nothing_else(
+    storage_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacks_library(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'boto3'")
+
+    monkeypatch.setattr(MlflowClient, "log_text", lacks_library)
+    tracker = open_study(storage_folder)
+    tracker.log_text("har.toml", 'name = "har"')
+    run_trial(tracker, 0, TrialEnded(outcome=Outcome.FAILED, epochs=2, traceback="Traceback"))
+    with pytest.raises(TrackingError, match=r"2 did not arrive \(text har.toml, end of trial 0\)"):
+        tracker.close("FINISHED")
+    (trial,) = find_runs(storage_folder, kind="trial")
+    assert (trial.info.status, trial.data.tags["outcome"]) == ("FAILED", "failed")
+    assert len(history(storage_folder, trial, "objective")) == 2
+
+
+def test_a_proxy_without_its_server_takes_no_record_away(
+    storage_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_batch, answers = MlflowClient.log_batch, deque(["404 page not found"] * 2)
+
+    def answer(client: MlflowClient, *args: object, **named: object) -> None:
+        if answers:
+            raise MlflowException(answers.popleft(), error_code=ENDPOINT_NOT_FOUND)
+        log_batch(client, *args, **named)
+
+    tracker = open_study(storage_folder)
+    monkeypatch.setattr(MlflowClient, "log_batch", answer)
+    run_trial(tracker, 0, TrialEnded(outcome=Outcome.COMPLETE, value=0.6, best_epoch=1, epochs=2))
+    tracker.close("FINISHED")
+    assert not answers
+    (trial,) = find_runs(storage_folder, kind="trial")
+    assert len(history(storage_folder, trial, "objective")) == 2
+
+
+def test_a_trial_that_goes_on_with_another_value_ends_and_both_are_kept(
+    storage_folder: Path,
+) -> None:
+    tracker = open_study(storage_folder)
+    tracker.start_trial(0)
+    tracker.log_built(0, CandidateBuilt(parameters={"units": 8}, parameter_count=1))
+    edited = {"units": 16, "depth": 1}
+    tracker.log_built(0, CandidateBuilt(parameters=edited, parameter_count=1))
+    ended = TrialEnded(outcome=Outcome.COMPLETE, value=0.5, epochs=1, parameters=edited)
+    tracker.end_trial(0, ended)
+    tracker.close("FINISHED")
+    (trial,) = find_runs(storage_folder, kind="trial")
+    assert trial.info.status == "FINISHED"
+    assert trial.data.params == {"units": "8", "depth": "1"}
+    assert trial.data.tags["now.units"] == "16"
+
+
+def test_of_runs_that_a_slow_server_made_twice_one_stays(storage_folder: Path) -> None:
+    first = open_study(storage_folder)
+    run_trial(first, 0, TrialEnded(outcome=Outcome.INTERRUPTED, epochs=2))
+    first.close("KILLED")
+    client = MlflowClient(store_uri(None, storage_folder))
+    (kept,) = find_runs(storage_folder, kind="trial")
+    tags = {name: kept.data.tags[name] for name in kept.data.tags if name.startswith("lookback.")}
+    client.create_run(kept.info.experiment_id, tags=tags)  # its answer never came
+
+    again = open_study(storage_folder)
+    ended = TrialEnded(outcome=Outcome.COMPLETE, value=0.6, best_epoch=1, epochs=2)
+    run_trial(again, 0, ended)
+    again.close("FINISHED")
+    (trial,) = find_runs(storage_folder, kind="trial")
+    assert trial.info.run_id == kept.info.run_id
+    assert (trial.info.status, trial.data.metrics["value"]) == ("FINISHED", 0.6)
+
+
+def test_a_trial_that_ends_twice_shows_its_last_value(storage_folder: Path) -> None:
+    tracker = open_study(storage_folder)
+    stopped = TrialEnded(outcome=Outcome.INTERRUPTED, value=0.7, best_epoch=2, epochs=3)
+    run_trial(tracker, 0, stopped)
+    tracker.start_trial(0)
+    tracker.end_trial(0, TrialEnded(outcome=Outcome.OVERTIME, value=0.8, epochs=3))
+    tracker.close("FINISHED")
+    (trial,) = find_runs(storage_folder, kind="trial")
+    assert trial.data.metrics["value"] == 0.8
+
+
+def test_a_run_whose_beginning_never_arrived_is_made_when_trials_are_reconciled(
+    storage_folder: Path,
+) -> None:
+    tracker = open_study(storage_folder)
+    tracker.reconcile([TrialRow(number=3, outcome=Outcome.PRUNED, value=0.4, epochs=2)])
+    tracker.close("FINISHED")
+    (trial,) = find_runs(storage_folder, kind="trial")
+    assert (trial.data.tags[TRIAL], trial.info.status) == ("003", "KILLED")
+    assert trial.data.metrics["value"] == 0.4

@@ -29,7 +29,7 @@ from search.worker.hyperparameters import replay
 from search.worker.retraining import refit_trial, repeat_trial
 from search.worker.training import run_trial
 from search.worker.weights import load_weights, save_weights
-from search.worker.workbench import Candidate, Workbench, candidate_errors
+from search.worker.workbench import Candidate, Workbench, candidate_errors, memory_errors
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -394,5 +394,11 @@ def test_what_keras_and_its_backends_raise_is_sorted() -> None:
         raise MemoryError
     with pytest.raises(OutOfMemory), candidate_errors():
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
+    lacking = "Failed copying input tensor from CPU:0 to GPU:0: Dst tensor is not initialized."
+    for errors in (candidate_errors, memory_errors):
+        with pytest.raises(OutOfMemory), errors():
+            raise RuntimeError(lacking)
+    with pytest.raises(ValueError, match="ours"), memory_errors():
+        raise ValueError("a mistake of ours passes")
     with pytest.raises(KeyError), candidate_errors():
         raise KeyError("a bug passes")

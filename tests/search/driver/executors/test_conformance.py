@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,19 @@ def test_a_killed_worker_is_noticed_named_and_followed_by_another(
     assert "killed by SIGKILL" in death.reason
     assert "worker_1.log" in death.reason
     assert [slot for slot, _ in wait_for(processes, WorkerReady)] == [1]
+
+
+def test_a_worker_that_hangs_while_it_comes_up_is_ended(setup: WorkerSetup) -> None:
+    config = make_config({"name": "conformance", "workers": {"max_silent_seconds": 0.5}})
+    executor = ProcessExecutor(1, "scripted_worker:hang")
+    executor.start(replace(setup, config=config))
+    try:
+        slot, death = wait_for(executor, WorkerDied)[-1]
+    finally:
+        executor.stop()
+    assert slot == 0
+    assert isinstance(death, WorkerDied)
+    assert "killed by SIGKILL" in death.reason
 
 
 def test_workers_do_not_speak_on_the_drivers_screen(
