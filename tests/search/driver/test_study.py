@@ -187,7 +187,7 @@ def test_a_driver_that_dies_as_it_has_made_the_study_s_run_can_be_launched_again
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("search.driver.tracking.mlflow_tracker.MlflowTracker", die)
+        patch.setattr("search.driver.tracking.mlflow_tracker.Spool", die)
         with pytest.raises(KeyboardInterrupt):
             run_study(config, QuietView())
     assert run_study(config, QuietView()).ending is Ending.FINISHED
