@@ -140,6 +140,8 @@ class Verdict:
 class RefitTrial:
     """Train a complete trial's candidate once more, on training and validation targets together.
 
+    Epochs are reported, without a score, and ``TrialEnded`` follows.
+
     Attributes:
         number: The trial's number.
         parameters: The hyperparameters that rebuild it, as the trial recorded them.
@@ -372,19 +374,6 @@ class TrialEnded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialRefitted:
-    """The answer to ``RefitTrial``.
-
-    Attributes:
-        weights: Path of the weights file; empty if the candidate failed this time.
-        reason: Why it failed, else empty.
-    """
-
-    weights: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrialScored:
     """The answer to ``ScoreMembers``.
 
@@ -431,7 +420,6 @@ FromWorker: TypeAlias = (
     | EpochReport
     | DiskNews
     | TrialEnded
-    | TrialRefitted
     | TrialScored
     | WorkerFailed
     | WorkerDied

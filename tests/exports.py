@@ -1,6 +1,7 @@
 """Exports of models whose answers are known, made without a study."""
 
 import hashlib
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import keras
 
 from search.results.answering import FORMAT
 
+HAS_EXTRA = importlib.util.find_spec("onnxruntime") is not None
+"""Whether ONNX and LiteRT can be written here."""
 FACTS: dict[str, Any] = {
     "format": FORMAT,
     "task": "forecasting",

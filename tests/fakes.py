@@ -28,7 +28,6 @@ from search.messages import (
     ToWorker,
     TrainTrial,
     TrialEnded,
-    TrialRefitted,
     TrialScored,
     Verdict,
     WorkerDied,
@@ -98,7 +97,8 @@ class ScriptedExecutor:
                 self.die_in_refit = False
                 self.die(slot)
             case RefitTrial():
-                self._arrivals.append((slot, TrialRefitted(weights="refit.npz")))
+                refitted = TrialEnded(outcome=Outcome.COMPLETE, weights="refit.npz")
+                self._arrivals.append((slot, refitted))
             case ScoreMembers():
                 self._arrivals.append((slot, TrialScored(metrics={"accuracy": 0.5})))
             case Stop():
@@ -216,6 +216,7 @@ class MemoryTracker:
         self.epochs: dict[int, list[EpochReport]] = {}
         self.ended: dict[int, TrialEnded] = {}
         self.repeats: dict[tuple[int, int], list[EpochReport]] = {}
+        self.refits: dict[tuple[int, int], TrialEnded] = {}
         self.baselines: dict[str, Mapping[str, float]] = {}
         self.study: dict[str, float] = {}
         self.tags: dict[str, str] = {}
@@ -238,6 +239,11 @@ class MemoryTracker:
 
     def log_repeat(self, repeat: Repeat, ended: TrialEnded, curve: Sequence[EpochReport]) -> None:
         self.repeats[repeat.number, repeat.repeat] = list(curve)
+
+    def log_refit(
+        self, number: int, look: int, ended: TrialEnded, curve: Sequence[EpochReport]
+    ) -> None:
+        self.refits[number, look] = ended
 
     def log_baseline(self, name: str, scores: Mapping[str, float]) -> None:
         self.baselines[name] = scores

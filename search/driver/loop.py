@@ -33,7 +33,6 @@ from search.messages import (
     RefitTrial,
     TrainTrial,
     TrialEnded,
-    TrialRefitted,
     Verdict,
     WorkerDied,
     WorkerReady,
@@ -142,12 +141,13 @@ class StudyLoop:
         """Have idle workers carry out orders, once the loop has run; see ``ask_workers``."""
         return ask_workers(self._room, self._idle, orders, reply, what, hear)
 
-    def refit(self, rows: Sequence[TrialRow], epochs: Mapping[str, int]) -> list[Member]:
+    def refit(self, rows: Sequence[TrialRow], epochs: Mapping[str, int], look: int) -> list[Member]:
         """Have workers train complete trials' candidates on all but the test targets.
 
         Args:
             rows: Complete trials.
             epochs: How long, by the trial's number as text.
+            look: Which look at the test targets they are trained for, from 1.
 
         Returns:
             What was trained; a candidate that failed this time keeps its searched weights.
@@ -164,9 +164,17 @@ class StudyLoop:
             )
             for row in rows
         ]
+        curves: list[list[EpochReport]] = [[] for _ in orders]
+
+        def hear(place: int, message: EpochReport | TrialEnded) -> None:
+            if isinstance(message, EpochReport):
+                del curves[place][message.epoch :]  # a worker that died began again
+                curves[place].append(message)
+
         members = []
-        replies = self.ask(orders, TrialRefitted, "Training on all but the test targets")
-        for row, order, refitted in zip(rows, orders, replies, strict=True):
+        replies = self.ask(orders, TrialEnded, "Training on all but the test targets", hear)
+        for row, order, refitted, curve in zip(rows, orders, replies, curves, strict=True):
+            self._tracker.log_refit(row.number, look, refitted, curve)
             member = row.as_member()
             if refitted.weights:
                 member = replace(member, weights=refitted.weights, epochs=order.epochs)

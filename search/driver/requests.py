@@ -23,7 +23,6 @@ from search.messages import (
     ScoreMembers,
     SpaceListed,
     TrialEnded,
-    TrialRefitted,
     Verdict,
     WorkerDied,
     WorkerFailed,
@@ -171,11 +170,9 @@ def give_up(order: Order, death: WorkerDied) -> Any:
     """
     reason = f"The worker did not live to its end: {death.reason}."
     match order:
-        case RepeatTrial():
+        case RepeatTrial() | RefitTrial():
             outcome = Outcome.OUT_OF_MEMORY if death.out_of_memory else Outcome.FAILED
             return TrialEnded(outcome=outcome, parameters=order.parameters, reason=reason)
-        case RefitTrial():
-            return TrialRefitted(reason=reason)
         case _:
             return None
 

@@ -45,13 +45,14 @@ def look_at_test(
     refit = trials.config.training.refit and task.kind != "anomaly"
     searched = [row.as_member() for row in rows]
     epochs = {str(member.number): member.epochs for member in searched}
-    members = loop.refit(rows, trials.decision.get("epochs", epochs)) if refit else searched
+    look = before.get("looks", 0) + 1
+    members = loop.refit(rows, trials.decision.get("epochs", epochs), look) if refit else searched
     refitted = members != searched
     order = ScoreMembers(members=tuple(members))
     (scored,) = loop.ask([order], TrialScored, "Scoring on the test targets")
     learned = data.with_more_training() if refitted else data
     test = {
-        "looks": before.get("looks", 0) + 1,
+        "looks": look,
         "refit": refitted,
         "members": [asdict(member) for member in members],
         "scores": dict(scored.metrics),

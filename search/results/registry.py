@@ -18,6 +18,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from search.driver.tracking.store import (
     KIND,
+    LOOK,
     STUDY,
     TRIAL,
     open_client,
@@ -41,6 +42,8 @@ FINGERPRINT = "lookback.data_fingerprint"
 STUDY_RUN = "lookback.study_run"
 METRIC = "lookback.metric"
 VALUE = "lookback.validation"
+TRAINED_BY = "lookback.trained_by"
+"""The run of the training whose weights the version holds, where it was not the search's."""
 READER = "lookback.answering_sha256"
 DIGEST = "lookback.weights_sha256"
 PACKAGE = "lookback.package_sha256"
@@ -310,8 +313,10 @@ def open_registry(winner: Winner, folder: Path, uri: str | None) -> Registry:
     trial = f"{winner.row.number:03d}"
     with translate_errors(address):
         study = find_study(client, name, winner.config.tracking.project)
-        words = {KIND: "trial", STUDY: name, TRIAL: trial}
-        runs = search_runs(client, [study.experiment_id], words)
+        words = {STUDY: name, TRIAL: trial}
+        runs = search_runs(client, [study.experiment_id], {KIND: "trial", **words})
+        trained = {KIND: "refit", LOOK: str(winner.looks), **words}
+        refits = search_runs(client, [study.experiment_id], trained) if winner.refit else []
     if not runs:
         raise StudyError(
             f"tracking.uri must be the store that the study was tracked in. Received: no run of "
@@ -324,6 +329,8 @@ def open_registry(winner: Winner, folder: Path, uri: str | None) -> Registry:
         METRIC: winner.config.objective.metric,
         VALUE: repr(winner.value),
     }
+    if refits:
+        facts[TRAINED_BY] = refits[0].info.run_id
     return Registry(
         client=client,
         uri=address,

@@ -40,6 +40,7 @@ from search.messages import (
     EpochReport,
     Outcome,
     Parameters,
+    RefitTrial,
     RepeatTrial,
     TrialEnded,
     Verdict,
@@ -57,7 +58,7 @@ class Reproduction:
     """A trial's curve, as it was recorded and as it came out again.
 
     Attributes:
-        metric: The objective's name.
+        metric: The objective's name; of a refit, ``train_loss``.
         recorded: Its value after each epoch, of shape (epochs,).
         again: Likewise; shorter where training ended earlier this time.
         changed: What is not as it was then, by name: before and now.
@@ -85,14 +86,16 @@ class Reproduction:
 
 @dataclass(frozen=True, kw_only=True)
 class _Recorded:
-    """What MLflow knows of one training.
+    """What MLflow knows of one training, whose ``kind`` is trial, repeat or refit.
 
-    A repeat has ``epochs`` that it was to train for, and the hash of the ``targets`` that scored it.
+    ``curve`` is of ``metric``, by its name in MLflow. A repeat has ``epochs`` that it was to train for, and the hash of the ``targets`` that scored it.
     """
 
+    kind: str
     config: StudyConfig
     study: Run
     number: int
+    metric: str
     repeat: int | None
     targets: str
     parameters: Parameters
@@ -101,12 +104,12 @@ class _Recorded:
 
 
 def reproduce_trial(run_id: str, *, folder: Path, uri: str | None, view: View) -> Reproduction:
-    """Train a trial, or one of its repeats, again from what MLflow knows of it.
+    """Train a trial, one of its repeats or its refit again from what MLflow knows of it.
 
     It is trained for as many epochs as were recorded, on as many workers' share of the machine.
 
     Args:
-        run_id: The run of a trial or of a repeat.
+        run_id: The run of a trial, of a repeat, or of a refit, whose curve is the training loss.
         folder: The storage folder; prepared data are found or made there.
         uri: Address of the MLflow store; ``None`` for the folder's own.
         view: What the person sees.
@@ -159,26 +162,20 @@ def reproduce_trial(run_id: str, *, folder: Path, uri: str | None, view: View) -
         seed = trial_seed(config.seed, recorded.number)
         if recorded.repeat is not None:
             seed = repeat_seed(config.seed, recorded.number, recorded.repeat)
-        order = RepeatTrial(
-            number=recorded.number,
-            parameters=recorded.parameters,
-            seed=seed,
-            data=place,
-            epochs=recorded.epochs,
-        )
-        metric, again = config.objective.metric, list[float]()
+        order = _order(recorded, seed, place)
+        metric, again = recorded.metric.removeprefix("val_"), list[float]()
 
         def hear(number: int, message: EpochReport | TrialEnded) -> Verdict | None:
             if not isinstance(message, EpochReport):
                 return None
             del again[message.epoch :]
-            again.append(message.objective)
+            again.append(message.metrics[recorded.metric])
             before = recorded.curve[message.epoch]
             view.say(
                 f"epoch {message.epoch + 1} of {len(recorded.curve)} | {metric} "
-                f"{message.objective:.6f}, then {before:.6f}"
+                f"{again[-1]:.6f}, then {before:.6f}"
             )
-            enough = len(again) == len(recorded.curve)
+            enough = len(again) == len(recorded.curve) and recorded.kind != "refit"
             return Verdict(outcome=Outcome.PRUNED, reason="all was trained") if enough else None
 
         (ended,) = ask_workers(room, set(ready), [order], TrialEnded, "Training again", hear)
@@ -197,6 +194,24 @@ def reproduce_trial(run_id: str, *, folder: Path, uri: str | None, view: View) -
             if before.get(name, "unknown") != tags[name]
         },
         reason=ended.reason if len(again) < len(recorded.curve) else "",
+    )
+
+
+def _order(recorded: _Recorded, seed: int, data: Path) -> RepeatTrial | RefitTrial:
+    """Order the training that was recorded."""
+    if recorded.kind == "refit":
+        return RefitTrial(
+            number=recorded.number,
+            parameters=recorded.parameters,
+            seed=seed,
+            epochs=len(recorded.curve),
+        )
+    return RepeatTrial(
+        number=recorded.number,
+        parameters=recorded.parameters,
+        seed=seed,
+        data=data,
+        epochs=recorded.epochs,
     )
 
 
@@ -229,9 +244,9 @@ def _find(client: MlflowClient, run_id: str) -> _Recorded:
             f"page in the MLflow UI."
         ) from None
     tags = run.data.tags
-    if tags.get(KIND) not in ("trial", "repeat"):
+    if tags.get(KIND) not in ("trial", "repeat", "refit"):
         raise StudyError(
-            f"RUN must be a trial's run, or that of a finalist's training. Received: {run_id!r}, "
+            f"RUN must be a trial's run, or that of a training after the search. Received: {run_id!r}, "
             f"which is {tags.get(KIND, 'another program')!r}."
         )
     study = client.get_run(tags["mlflow.parentRunId"])
@@ -246,7 +261,8 @@ def _find(client: MlflowClient, run_id: str) -> _Recorded:
             )
         (trial,) = found
     config = _read_study(client, study.info.run_id, tags[STUDY])
-    metric = f"val_{config.objective.metric}"
+    # A refit leaves no target to score it by.
+    metric = "train_loss" if tags[KIND] == "refit" else f"val_{config.objective.metric}"
     points = client.get_metric_history(run_id, metric)
     by_epoch = {point.step: point.value for point in points}
     if PARAMETERS not in trial.data.tags or not by_epoch:
@@ -255,9 +271,11 @@ def _find(client: MlflowClient, run_id: str) -> _Recorded:
             f"{tags.get('outcome', 'running')}."
         )
     return _Recorded(
+        kind=tags[KIND],
         config=config,
         study=study,
         number=int(tags[TRIAL]),
+        metric=metric,
         repeat=int(tags[REPEAT]) if REPEAT in tags else None,
         targets=tags.get("targets", ""),
         parameters=json.loads(trial.data.tags[PARAMETERS]),

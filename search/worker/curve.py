@@ -51,6 +51,11 @@ def keep(write: Callable[[], None], path: Path, channel: Channel) -> None:
     )
 
 
+def name_training(logs: Mapping[str, float]) -> dict[str, float]:
+    """Name what Keras measured on training batches as it is recorded."""
+    return {f"train_{name}": float(value) for name, value in logs.items() if "val_" not in name}
+
+
 class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
     """Scores and reports every epoch, keeps the best one, and stops ``fit`` when told to.
 
@@ -149,7 +154,7 @@ class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
         if self.verdict.outcome is not None:  # a loop of a person's own that trains on
             return
         self._say_built()  # a loop of a person's own: Keras never began to train
-        train = {f"train_{k}": float(v) for k, v in (logs or {}).items() if "val_" not in k}
+        train = name_training(logs or {})
         if not math.isfinite(train.get("train_loss", 0.0)):
             raise DivergedTraining(f"The loss must stay finite. Received: {train['train_loss']}.")
         try:

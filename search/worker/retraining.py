@@ -9,9 +9,10 @@ import keras
 
 from search.data.sequences import Side
 from search.errors import CandidateError
-from search.messages import EpochReport, Outcome, RefitTrial, RepeatTrial, TrialEnded, TrialRefitted
-from search.worker.curve import Channel, Curve, keep
+from search.messages import EpochReport, Outcome, RefitTrial, RepeatTrial, TrialEnded
+from search.worker.curve import Channel, Curve, keep, name_training
 from search.worker.hyperparameters import AskingHyperParameters
+from search.worker.memory import own_memory_mb
 from search.worker.training import OUTCOMES, Plan, fit_candidate
 from search.worker.weights import save_weights
 from search.worker.workbench import Workbench, candidate_errors, memory_errors
@@ -24,6 +25,7 @@ class Alive(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
 
     def __init__(self, channel: Channel) -> None:
         super().__init__()
+        self.epochs = 0
         self._channel = channel
         self._told = time.monotonic()
 
@@ -31,9 +33,16 @@ class Alive(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
         """Say that it ended, else the driver takes a long training for one that hangs."""
         seconds, self._told = time.monotonic() - self._told, time.monotonic()
         self._channel.send(
-            EpochReport(epoch=epoch, metrics={}, objective=math.nan, best=math.nan, seconds=seconds)
+            EpochReport(
+                epoch=epoch,
+                metrics=name_training(logs or {}),
+                objective=math.nan,
+                best=math.nan,
+                seconds=seconds,
+            )
         )
         self._channel.recv()
+        self.epochs = epoch + 1
 
 
 def repeat_trial(
@@ -75,7 +84,7 @@ def repeat_trial(
 
 def refit_trial(
     bench: Workbench, order: RefitTrial, channel: Channel, hp: AskingHyperParameters
-) -> TrialRefitted:
+) -> TrialEnded:
     """Train a complete trial's candidate on training and validation targets together.
 
     Nothing is left to choose the epoch by, so it trains for as long as it took to its best epoch in
@@ -89,8 +98,24 @@ def refit_trial(
         hp: Replays what the trial recorded.
 
     Returns:
-        The weights file, or why the candidate failed this time.
+        How it ended this time, with the weights file where it is complete.
     """
+    start, heard = time.monotonic(), Alive(channel)
+
+    def end(
+        outcome: Outcome, *, weights: str = "", reason: str = "", trace: str = ""
+    ) -> TrialEnded:
+        return TrialEnded(
+            outcome=outcome,
+            epochs=heard.epochs,
+            parameters=dict(hp.values),
+            seconds=time.monotonic() - start,
+            memory_mb=own_memory_mb(),
+            weights=weights,
+            reason=reason,
+            traceback=trace,
+        )
+
     try:
         candidate = bench.build(hp, order.seed, REFIT_SIDES, order.epochs)
         with candidate_errors():
@@ -98,13 +123,13 @@ def refit_trial(
                 seed=order.seed,
                 epochs=order.epochs,
                 sides=REFIT_SIDES,
-                callbacks=[Alive(channel)],
+                callbacks=[heard],
             )
             fit_candidate(bench, candidate, hp, plan)
         with memory_errors():
             bench.score(candidate, "train")  # refuses predictions that are no numbers
     except CandidateError as exc:
-        return TrialRefitted(reason=str(exc))
+        return end(OUTCOMES[type(exc)], reason=str(exc), trace=traceback.format_exc())
     path = bench.weights / f"refit_{order.number:05d}.npz"
     keep(lambda: save_weights(candidate.model, path), path, channel)
-    return TrialRefitted(weights=str(path))
+    return end(Outcome.COMPLETE, weights=str(path))

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from playwright.sync_api import expect, sync_playwright
 
 from search.config import TrackingConfig
-from search.driver.leaderboard import PALETTE
+from search.driver.leaderboard import PALETTE, TrialRow, write_study
 from search.driver.tracking.mlflow_tracker import open_tracker
+from search.driver.tracking.store import store_uri
 from search.messages import CandidateBuilt, EpochReport, Outcome, TrialEnded
+from search.results.browsing import find_study
 from search.results.serving import HOST, choose_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -34,7 +37,7 @@ def fill_store(folder: Path, study: str, direction: str) -> None:
         config=TrackingConfig(),
         folder=folder,
         tags={"lookback.direction": direction},
-        params={},
+        params={"objective.metric": "accuracy"},
         say=print,
     )
     for number, ended in enumerate(ENDINGS):
@@ -45,10 +48,29 @@ def fill_store(folder: Path, study: str, direction: str) -> None:
             best = (ended.value or 0.0) - 0.125 * (ended.epochs - 1 - epoch)
             tracker.log_epoch(
                 number,
-                EpochReport(epoch=epoch, metrics={}, objective=best, best=best, seconds=1.0),
+                EpochReport(
+                    epoch=epoch,
+                    metrics={"val_accuracy": best},
+                    objective=best,
+                    best=best,
+                    seconds=1.0,
+                ),
             )
         tracker.end_trial(number, ended)
-    tracker.log_study(metrics={"best_objective": 0.9375}, description="**Best: 0.9375**")
+    rows = [
+        TrialRow(
+            number=number,
+            outcome=ended.outcome,
+            value=ended.value,
+            best_epoch=ended.best_epoch,
+            epochs=ended.epochs,
+            parameters={**PARAMETERS, "sequence_length": 60 + number},
+        )
+        for number, ended in enumerate(ENDINGS)
+    ]
+    tracker.log_study(
+        metrics={"best_objective": 0.9375}, description=write_study(rows, direction, "accuracy")
+    )
     tracker.close("FINISHED")
 
 
@@ -87,8 +109,9 @@ def browsing(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
 def test_the_link_shows_the_trials_of_the_newest_study_sorted_by_the_objective(
-    browsing: subprocess.Popen[str], tmp_path: Path
+    browsing: subprocess.Popen[str], folder: Path, tmp_path: Path
 ) -> None:
+    study = find_study(MlflowClient(store_uri(None, folder)), "har")
     assert browsing.stdout.readline() == "Starting the MLflow UI.\n"
     line = browsing.stdout.readline()
     assert line.startswith("Study har: http://127.0.0.1:")
@@ -126,7 +149,16 @@ def test_the_link_shows_the_trials_of_the_newest_study_sorted_by_the_objective(
         outcomes = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.OVERTIME)
         assert strokes >= {as_rgb(PALETTE[outcome]) for outcome in outcomes}
         expect(page.get_by_text("Parallel Coordinates").first).to_be_visible()
+        expect(page.get_by_text("val_accuracy").first).to_be_visible()
         page.screenshot(path=tmp_path / "charts.png")
+        # The study's own run shows the leaderboard, best first, where its description stands.
+        page.goto("about:blank")
+        page.goto(link.partition("?")[0] + f"/{study.run_id}")
+        board = page.locator("table").filter(has_text="0.9375").first
+        expect(board).to_be_visible(timeout=60_000)
+        scores = board.get_by_role("cell").filter(has_text=re.compile(r"^0\.\d{4}$"))
+        expect(scores).to_have_text(["0.9375", "0.8125"])
+        page.screenshot(path=tmp_path / "study.png")
         browser.close()
 
     browsing.send_signal(signal.SIGINT)

@@ -28,6 +28,7 @@ from search.driver.tracking.spool import Record, Spool, spool_path
 from search.driver.tracking.store import (
     BASELINE,
     KIND,
+    LOOK,
     PARAMETERS,
     REPEAT,
     STUDY,
@@ -201,6 +202,13 @@ class MlflowTracker:
         reports = [asdict(report) for report in curve]
         self._send("repeat", **what, ended=asdict(ended), curve=reports)
 
+    def log_refit(
+        self, number: int, look: int, ended: TrialEnded, curve: Sequence[EpochReport]
+    ) -> None:
+        """Record the training that a look at the test targets is for, in its own run."""
+        reports = [asdict(report) for report in curve]
+        self._send("refit", number=number, look=look, ended=asdict(ended), curve=reports)
+
     def log_baseline(self, name: str, scores: Mapping[str, float]) -> None:
         """Record what a naive predictor scores on the same targets, in a run of its own."""
         self._send("baseline", name=name, scores=dict(scores))
@@ -326,10 +334,22 @@ class MlflowTracker:
             self._end_run(run.info.run_id, TrialEnded(**kept), record["time_ms"])
 
     def _deliver_repeat(self, record: Record) -> None:
-        number, repeat, time_ms = record["number"], record["repeat"], record["time_ms"]
+        number, repeat = record["number"], record["repeat"]
         tags = {KIND: "repeat", TRIAL: f"{number:03d}", REPEAT: str(repeat)}
-        words = {"targets": record["targets"]}
-        run = self._open_run(tags, f"trial {number:03d} again, training {repeat + 1}", time_ms)
+        name = f"trial {number:03d} again, training {repeat + 1}"
+        self._deliver_training(record, tags, name, {"targets": record["targets"]})
+
+    def _deliver_refit(self, record: Record) -> None:
+        number = record["number"]
+        tags = {KIND: "refit", TRIAL: f"{number:03d}", LOOK: str(record["look"])}
+        self._deliver_training(record, tags, f"trial {number:03d} on all but the test targets", {})
+
+    def _deliver_training(
+        self, record: Record, tags: Mapping[str, str], name: str, words: Mapping[str, str]
+    ) -> None:
+        """Keep a training that is over in a run of its own."""
+        time_ms = record["time_ms"]
+        run = self._open_run(tags, name, time_ms)
         if run.info.status == "RUNNING":
             points = [
                 point
@@ -476,7 +496,7 @@ def _name(record: Record) -> str:
     match record["kind"]:
         case "epoch":
             return f"epoch {record['report']['epoch']} {trial}"
-        case "start" | "end" | "repeat" as kind:
+        case "start" | "end" | "repeat" | "refit" as kind:
             return f"{kind} {trial}"
         case "built":
             return f"parameters {trial}"

@@ -10,7 +10,10 @@ from search.disk import is_full
 from search.errors import TrackingError
 
 KINDS = frozenset(
-    ("status", "start", "built", "epoch", "end", "rows", "repeat", "baseline", "study", "text")
+    (
+        *("status", "start", "built", "epoch", "end", "rows"),
+        *("repeat", "refit", "baseline", "study", "text"),
+    )
 )
 """What a record can be of."""
 Record: TypeAlias = Mapping[str, Any]

@@ -32,6 +32,11 @@ class Tracker(Protocol):
     def log_repeat(self, repeat: Repeat, ended: TrialEnded, curve: Sequence[EpochReport]) -> None:
         """Record one training of a complete trial's candidate after the search."""
 
+    def log_refit(
+        self, number: int, look: int, ended: TrialEnded, curve: Sequence[EpochReport]
+    ) -> None:
+        """Record the training of a trial's candidate that a look at the test targets is for."""
+
     def log_baseline(self, name: str, scores: Mapping[str, float]) -> None:
         """Record what a naive predictor scores on the same targets."""
 

@@ -88,6 +88,14 @@ def test_a_finalist_that_fails_once_cannot_win() -> None:
     assert "7" not in decision.means
 
 
+def test_defaults_that_failed_are_not_passed_over() -> None:
+    trained = repeats(7, [0.9] * 3) + repeats(0, [0.6, None, 0.6])
+    decision = judge([row(7, 0.9), row(0, 0.6)], trained)
+    assert decision.trial == 7
+    assert decision.default is None
+    assert "the default hyperparameters failed" in decision.sentence
+
+
 def test_the_members_are_the_best_by_their_mean() -> None:
     trained = repeats(7, [0.70] * 3) + repeats(4, [0.80] * 3) + repeats(0, [0.75] * 3)
     three = [row(7, 0.9), row(4, 0.8), row(0, 0.7)]
@@ -107,6 +115,8 @@ def test_what_is_said_of_several_members_is_said_of_their_mean() -> None:
     assert decision.naive is not None
     assert decision.together.value == pytest.approx(0.83)
     assert decision.naive.value == pytest.approx(0.83 - 0.6)
+    alone = "in the search trial 0 had 0.7000, worse by 0.1100 than when it was trained again alone"
+    assert alone in decision.sentence
     # The best alone is the default, and the mean is compared with it all the same.
     assert decision.trial == 0
     assert decision.default.value == pytest.approx(0.83 - 0.81)

@@ -115,6 +115,8 @@ def test_every_training_after_the_search_is_a_run(
     runs = search_runs(client, [experiment.experiment_id], {KIND: "repeat", STUDY: "waves"})
     assert len(runs) == 2 * len(summary.decision["finalists"])
     assert {run.info.status for run in runs} == {"FINISHED"}
+    refits = search_runs(client, [experiment.experiment_id], {KIND: "refit", STUDY: "waves"})
+    assert [run.info.status for run in refits] == ["FINISHED"]
     (study,) = search_runs(client, [experiment.experiment_id], {KIND: "study", STUDY: "waves"})
     assert summary.winner is not None
     assert study.data.tags["winner"] == str(summary.winner.number)

@@ -153,6 +153,8 @@ def test_a_training_after_the_search_is_a_run_of_its_own_and_told_twice_stays_on
     )
     for one in (first, first, second):
         tracker.log_repeat(one, ended, curve)
+    for look in (1, 1, 2):
+        tracker.log_refit(7, look, ended, curve)
     tracker.close("FINISHED")
 
     run, other = sorted(
@@ -166,6 +168,9 @@ def test_a_training_after_the_search_is_a_run_of_its_own_and_told_twice_stays_on
     assert run.data.metrics["value"] == 0.6
     assert history(storage_folder, run, "objective") == [(0, 0.5), (1, 0.6)]
     assert find_runs(storage_folder, kind="trial") == []
+    refits = find_runs(storage_folder, kind="refit")
+    assert {run.data.tags["lookback.look"] for run in refits} == {"1", "2"}
+    assert {run.info.run_name for run in refits} == {"trial 007 on all but the test targets"}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """A study of every kind of task ends in an export whose card predicts without this project."""
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from exports import HAS_EXTRA
 from studies import run_small_study
 
 from search.data.preparation import prepare_data
@@ -46,7 +46,6 @@ STUDIES: dict[str, dict[str, Any]] = {
         "winner": {"candidates": 2, "repeats": 1, "members": 2},
     },
 }
-HAS_EXTRA = importlib.util.find_spec("onnxruntime") is not None
 ONES: dict[str, Any] = {"sequence_length": {"low": 3, "high": 3}, "objective": {}}
 
 
@@ -90,6 +89,7 @@ def test_the_lines_of_the_card_predict_without_this_project(
     assert set(export.differences) == {*FORMATS, *asked}
     assert all(export.differences[form] <= TOLERANCES[form] for form in export.differences)
     card = (export.folder / "README.md").read_text()
+    assert re.search(r"the formats predicted \d+ real windows \(\d+ of validation", card)
     use = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)[0]
     code = f"""{use}
 import sys
@@ -117,6 +117,8 @@ assert not {{"search", "spaces"}} & {{module.split(".")[0] for module in sys.mod
         table = pd.read_parquet(out).drop(columns=["recording", "row"])
         answered = table.select_dtypes("float").to_numpy()
     assert answered == pytest.approx(served, rel=1e-5, abs=1e-6)
+    if summary.config.export.formats and not HAS_EXTRA:
+        pytest.skip("the export extra is not installed: ONNX and LiteRT were not compared")
 
 
 def test_a_baseline_that_learns_nothing_scores_the_same_beside_a_refit(

@@ -42,6 +42,28 @@ from search.results.report import write_report
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 SCRIPT = Path(__file__).parents[3] / "scripts" / "report_study.py"
 BASELINES = {"majority class": 0.25, "<b>line</b>": 0.5}
+TABLES = {  # what tasks of every kind tell of the test targets
+    "confusion matrix": [["true class", "a", "b"], [["a", 5, 1], ["b", 2, 7]]],
+    "error by step ahead": [["step", "mae"], [[1, 0.1], [2, 0.2]]],
+    "forecasts": [
+        ["target", "step", "variable", "truth", "forecast"],
+        [[0, 1, "oil", 1.0, 1.5], [0, 2, "oil", 2.0, 2.5]],
+    ],
+    "predictions": [["target", "variable", "truth", "prediction"], [[0, "oil", 1.0, 1.5]]],
+    "score over time": [
+        ["recording", "row", "score", "anomalous"],
+        [[4, 10, 0.5, 0], [4, 11, 1.5, 1]],
+    ],
+    "frames": [
+        ["target", "what", "step", "line", "0", "1"],
+        [
+            [2, what, step, line, 0.1 * step, 0.2]
+            for what in ("truth", "prediction")
+            for step in (1, 2)
+            for line in (0, 1)
+        ],
+    ],
+}
 # outcome, the curve, sequence length, weights, learning rate
 TRIALS: list[tuple[Outcome | None, list[float], int, int, float]] = [
     (Outcome.COMPLETE, [0.4, 0.6, 0.5], 8, 5000, 0.01),
@@ -153,6 +175,76 @@ def test_what_pruning_saved_is_measured_by_complete_trials(record: StudyRecord) 
     )
 
 
+def make_record(values: list[float], weights: list[int]) -> StudyRecord:
+    """A study of complete trials with these values and weights, after finalists took 90 s more."""
+    study = optuna.create_study(direction="maximize")
+    domain = optuna.distributions.IntDistribution(0, 4)
+    for number, value in enumerate(values):
+        study.add_trial(
+            optuna.trial.create_trial(
+                value=value, params={"units:index": number}, distributions={"units:index": domain}
+            )
+        )
+    study.set_user_attr("repeats", [{"seconds": 60.0}, {"seconds": 30.0}])
+    rows = [
+        TrialRow(
+            number=number,
+            outcome=Outcome.COMPLETE,
+            value=value,
+            parameter_count=weights[number],
+            parameters={"units": 16 * 2**number},
+            seconds=1.0,
+        )
+        for number, value in enumerate(values)
+    ]
+    return StudyRecord(study=study, metric="accuracy", rows=rows, curves={}, baselines={})
+
+
+def test_of_equally_good_trials_the_smaller_stands_on_the_front() -> None:
+    record = make_record([0.8, 0.8, 0.6], [9000, 2000, 500])
+    front = draw_sizes(record).figure.data[1]
+    assert (list(front.x), list(front.y)) == ([2000, 500], [0.8, 0.6])
+
+
+def test_trials_that_all_score_alike_tell_of_no_importance() -> None:
+    assert draw_importances(make_record([1.0] * 5, [1] * 5)).figure is None
+    assert draw_importances(make_record([0.1, 0.2, 0.3, 0.4, 0.9], [1] * 5)).figure is not None
+
+
+def test_the_time_of_the_finalists_trainings_is_told() -> None:
+    (bar,) = draw_time(make_record([0.5], [1])).figure.data
+    assert dict(zip(bar.y, bar.x, strict=True)) == {
+        "complete": pytest.approx(1 / 60),
+        "trained again": 1.5,
+    }
+
+
+def test_an_edge_is_told_by_values_and_not_by_what_optuna_was_asked_for() -> None:
+    record = make_record([0.1, 0.2, 0.3, 0.4, 0.9], [1] * 5)
+    # five places are too few to have an edge
+    assert list(find_edges(record)) == []
+    study = optuna.create_study(direction="maximize")
+    domains = {
+        "units:index": optuna.distributions.IntDistribution(0, 7),
+        "momentum:mirrored": optuna.distributions.FloatDistribution(0.5, 0.99, log=True),
+        "own:index": optuna.distributions.IntDistribution(0, 9),
+    }
+    answers = {"units:index": 7, "momentum:mirrored": 0.5, "own:index": 0}
+    study.add_trial(optuna.trial.create_trial(value=1.0, params=answers, distributions=domains))
+    row = TrialRow(
+        number=0,
+        outcome=Outcome.COMPLETE,
+        value=1.0,
+        parameters={"units": 256, "momentum": 0.99, "own:index": 0},
+    )
+    found = StudyRecord(study=study, metric="accuracy", rows=[row], curves={}, baselines={})
+    assert list(find_edges(found)) == [
+        "units = 256 is at the high end of its range.",
+        "momentum = 0.99 is at the high end of its range, 0.5 to 0.99.",
+        "own:index = 0 is at the low end of its range, 0 to 9.",
+    ]
+
+
 def test_a_study_that_has_just_begun_is_drawn_as_far_as_it_can_be() -> None:
     study = optuna.create_study(direction="minimize")
     empty = StudyRecord(study=study, metric="mae", rows=[], curves={}, baselines={})
@@ -214,6 +306,7 @@ def folder(storage_folder: Path) -> Path:
             "members": [{"number": 1}],
             "scores": {"accuracy": 0.6875, "log_loss": 0.5},
             "baselines": {"majority class": {"accuracy": 0.25}},
+            "tables": TABLES,
         },
         "tables": {
             "1": {"confusion matrix": [["true class", "a", "b"], [["a", 5, 1], ["b", 2, 7]]]}
@@ -234,7 +327,7 @@ def test_a_browser_draws_every_figure_without_a_network(folder: Path, tmp_path: 
     )
     assert (done.returncode, done.stderr) == (0, "")
     path = folder / "reports" / "fights.html"
-    assert done.stdout == f"{path}: 9 figures.\n"
+    assert done.stdout == f"{path}: 15 figures.\n"
     said: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -246,13 +339,15 @@ def test_a_browser_draws_every_figure_without_a_network(folder: Path, tmp_path: 
         page.on("request", lambda request: said.append(request.url))
         page.goto(path.as_uri())
         page.wait_for_function(
-            "document.querySelectorAll('.js-plotly-plot .main-svg').length >= 8 * 2"
+            "document.querySelectorAll('.js-plotly-plot .main-svg').length >= 15 * 2"
         )
         text = page.locator("body").inner_text()
         drawn = page.locator(".js-plotly-plot").count()
         page.screenshot(path=tmp_path / "report.png", full_page=True)
         browser.close()
-    assert drawn == 9
+    assert drawn == 15
+    for title in ("Confusion matrix", "Anomaly score over time", "Predicted frames"):
+        assert title in text
     assert said == [path.as_uri()]
     assert "Trial 1 has accuracy 0.7200" in text
     assert "On the test set, looked at once" in text

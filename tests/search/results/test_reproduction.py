@@ -13,7 +13,7 @@ from mlflow.entities import Run
 from studies import wave_study
 
 from search.driver.study import run_study
-from search.driver.tracking.store import KIND, PARAMETERS, TRIAL, search_runs, store_uri
+from search.driver.tracking.store import KIND, LOOK, PARAMETERS, TRIAL, search_runs, store_uri
 from search.errors import StudyError
 from search.results.reproduction import reproduce_trial
 
@@ -68,6 +68,16 @@ def test_a_finalist_is_trained_again_on_the_side_that_was_drawn_for_it(folder: P
     ]
     assert len(found.again) == trial.data.metrics["best_epoch"] + 1
     assert found.changed == {}
+
+
+def test_the_training_that_is_exported_has_a_run_and_comes_out_again(folder: Path) -> None:
+    (run,) = find_runs(folder, "refit")
+    assert (run.info.status, run.data.tags[LOOK]) == ("FINISHED", "1")
+    found = reproduce_trial(run.info.run_id, folder=folder, uri=None, view=QuietView())
+    assert found.metric == "train_loss"
+    assert found.same
+    (study,) = find_runs(folder, "study")
+    assert run.data.tags[TRIAL] == f"{int(study.data.tags['winner']):03d}"
 
 
 def test_another_curve_is_told_with_what_is_not_as_it_was(folder: Path) -> None:

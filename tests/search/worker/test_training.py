@@ -326,6 +326,9 @@ def test_a_refit_trains_on_validation_too_and_leaves_its_weights(bench: Workbenc
     refitted = refit_trial(bench, order, line, hp)
     # The driver hears of every epoch, else it takes a long refit for one that hangs.
     assert [report.epoch for report in line.told] == [0, 1, 2]
+    losses = [report.metrics["train_loss"] for report in line.told]
+    assert losses[-1] < losses[0]
+    assert (refitted.outcome, refitted.epochs) == (Outcome.COMPLETE, 3)
     assert Path(refitted.weights) == bench.weights / "refit_00002.npz"
     load_weights(before.model, Path(refitted.weights))
     assert bench.score(before, "validation")["log_loss"] < base
