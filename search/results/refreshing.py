@@ -6,11 +6,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from search.errors import SearchError
+from search.results.fresh import FreshProcess
+
+WRITE = "search.results.refreshing:write_once"
 
 
 @contextmanager
 def keep_report(name: str, *, folder: Path, uri: str | None, seconds: float) -> Iterator[None]:
     """Write a study's page from time to time until the block is left.
+
+    Each is drawn by a process of its own: the driver stays small, and no trial waits for a page.
 
     Args:
         name: The study's name; it need not exist yet.
@@ -25,12 +30,9 @@ def keep_report(name: str, *, folder: Path, uri: str | None, seconds: float) -> 
 
     def write() -> None:
         while not over.wait(seconds):
-            # Loaded now, since the launch shall not wait for it.
-            from search.results.report import write_report  # noqa: PLC0415
-
             # No trial yet, or a store that is away: the next page will do, and the last one tells.
-            with suppress(SearchError):
-                write_report(name, folder=folder, uri=uri)
+            with FreshProcess(WRITE) as process, suppress(SearchError):
+                process.call(name=name, folder=str(folder), uri=uri)
 
     thread = threading.Thread(target=write, name="report", daemon=True)
     thread.start()
@@ -40,3 +42,23 @@ def keep_report(name: str, *, folder: Path, uri: str | None, seconds: float) -> 
         over.set()
     # Only now: a second Ctrl-C waits for no page.
     thread.join()
+
+
+def write_once(*, name: str, folder: str, uri: str | None) -> str:
+    """Write a study's page, as a function of JSON values.
+
+    Args:
+        name: The study's name.
+        folder: The storage folder.
+        uri: Address of the MLflow store; ``None`` for the folder's own.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        SearchError: As ``write_report``.
+    """
+    # Loaded by the process that draws, and not by the launch, which names it.
+    from search.results.report import write_report  # noqa: PLC0415
+
+    return str(write_report(name, folder=Path(folder), uri=uri).path)

@@ -36,6 +36,7 @@ from search.results.figures import (
     draw_time,
 )
 from search.results.findings import StudyRecord, describe_pruning, find_edges
+from search.results.fresh import FreshProcess
 from search.results.refreshing import keep_report
 from search.results.report import write_report
 
@@ -381,13 +382,14 @@ def test_a_study_that_is_not_there_yet_is_waited_for(
     tries: list[str] = []
     third = threading.Event()
 
-    def try_again(name: str, **place: Any) -> object:
-        tries.append(name)
-        if len(tries) == 3:
-            third.set()
-        return write_report(name, **place)
+    class Counted(FreshProcess):
+        def call(self, *arguments: Any, **named: Any) -> Any:
+            tries.append(named["name"])
+            if len(tries) == 3:
+                third.set()
+            return super().call(*arguments, **named)
 
-    monkeypatch.setattr("search.results.report.write_report", try_again)
+    monkeypatch.setattr("search.results.refreshing.FreshProcess", Counted)
     with keep_report("fights", folder=tmp_path, uri=None, seconds=0.01):
         assert third.wait(60)
     assert list(tmp_path.iterdir()) == []
