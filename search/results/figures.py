@@ -188,7 +188,7 @@ def draw_time(record: StudyRecord) -> Picture:
 def draw_parallel(record: StudyRecord) -> Picture:
     """Draw the hyperparameters of complete trials side by side, by Optuna."""
     names = find_important(record)
-    text = f"{_name(names)} One line a complete trial, darker where it is better."
+    text = f"{_name(record, names)} One line a complete trial, darker where it is better."
     figure = _draw_by_optuna(optuna.visualization.plot_parallel_coordinate, record, params=names)
     return Picture(title="Hyperparameters side by side", text=text, figure=figure)
 
@@ -196,7 +196,7 @@ def draw_parallel(record: StudyRecord) -> Picture:
 def draw_slices(record: StudyRecord) -> Picture:
     """Draw the objective against each hyperparameter, by Optuna."""
     names = find_important(record)
-    text = f"{_name(names)} Complete trials, one panel a hyperparameter."
+    text = f"{_name(record, names)} Complete trials, one panel a hyperparameter."
     figure = _draw_by_optuna(optuna.visualization.plot_slice, record, params=names)
     return Picture(title="Hyperparameters one by one", text=text, figure=figure)
 
@@ -228,10 +228,9 @@ PICTURES: Sequence[Callable[[StudyRecord], Picture]] = (
 )
 
 
-def _name(names: Sequence[str]) -> str:
-    parts = [
-        f"The most important ones, at most {SHOWN}." if len(names) == SHOWN else "All of them."
-    ]
+def _name(record: StudyRecord, names: Sequence[str]) -> str:
+    which = "The most important ones" if tells_apart(record) else "The first ones"
+    parts = [f"{which}, at most {SHOWN}." if len(names) == SHOWN else "All of them."]
     if any(name.endswith(":index") for name in names):
         parts.append("An :index counts the steps of a logarithmic scale.")
     if any(name.endswith(":mirrored") for name in names):

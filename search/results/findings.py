@@ -106,7 +106,9 @@ def find_edges(record: StudyRecord) -> Iterator[str]:
         scale = math.log if domain.log else float
         low, high, value = (scale(x) for x in (domain.low, domain.high, trial.params[name]))
         share = (value - low) / (high - low)
-        if min(share, 1 - share) <= EDGE:
+        # Below 0 there is nothing to look for: dropout, depth and the like.
+        natural = share <= EDGE and domain.low == 0 and not name.endswith(":index")
+        if min(share, 1 - share) <= EDGE and not natural:
             yield _write_edge(leaders[0], name, trial.params[name], domain, share < 1 - share)
 
 

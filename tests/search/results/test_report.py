@@ -228,21 +228,22 @@ def test_an_edge_is_told_by_values_and_not_by_what_optuna_was_asked_for() -> Non
     domains = {
         "units:index": optuna.distributions.IntDistribution(0, 7),
         "momentum:mirrored": optuna.distributions.FloatDistribution(0.5, 0.99, log=True),
-        "own:index": optuna.distributions.IntDistribution(0, 9),
+        "own:index": optuna.distributions.IntDistribution(1, 10),
     }
-    answers = {"units:index": 7, "momentum:mirrored": 0.5, "own:index": 0}
+    domains["dropout"] = optuna.distributions.FloatDistribution(0.0, 0.5)  # at its natural end
+    answers = {"units:index": 7, "momentum:mirrored": 0.5, "own:index": 1, "dropout": 0.0}
     study.add_trial(optuna.trial.create_trial(value=1.0, params=answers, distributions=domains))
     row = TrialRow(
         number=0,
         outcome=Outcome.COMPLETE,
         value=1.0,
-        parameters={"units": 256, "momentum": 0.99, "own:index": 0},
+        parameters={"units": 256, "momentum": 0.99, "own:index": 1, "dropout": 0.0},
     )
     found = StudyRecord(study=study, metric="accuracy", rows=[row], curves={}, baselines={})
     assert list(find_edges(found)) == [
         "units = 256 is at the high end of its range.",
         "momentum = 0.99 is at the high end of its range, 0.5 to 0.99.",
-        "own:index = 0 is at the low end of its range, 0 to 9.",
+        "own:index = 1 is at the low end of its range, 1 to 10.",
     ]
 
 
