@@ -59,7 +59,7 @@ def _launch(config: StudyConfig, again: str) -> int:
     from search.results.browsing import link_study  # noqa: PLC0415
     from search.results.export import export_best  # noqa: PLC0415
     from search.results.refreshing import keep_report  # noqa: PLC0415
-    from search.results.serving import DEFAULT_PORT, HOST  # noqa: PLC0415
+    from search.results.serving import HOST, choose_port  # noqa: PLC0415
     from search.results.summary import show_summary  # noqa: PLC0415
 
     place = {"folder": config.storage.folder, "uri": config.tracking.uri}
@@ -75,7 +75,7 @@ def _launch(config: StudyConfig, again: str) -> int:
         report = write_report(config.name, **place)
         console.print(f"Report: {report.path}")
     uri = store_uri(config.tracking.uri, config.storage.folder)
-    address = uri.rstrip("/") if uri.startswith("http") else f"http://{HOST}:{DEFAULT_PORT}"
+    address = uri.rstrip("/") if uri.startswith("http") else f"http://{HOST}:{choose_port(None)}"
     if config.tracking.uri is None:
         store = ["--storage.folder", str(config.storage.folder)]
         words = ["scripts/run", "python", "scripts/browse.py", config.name, *store]
