@@ -95,7 +95,7 @@ def test_a_launch_ends_with_a_leaderboard_a_link_and_an_exported_model(
     assert re.search(r"0 \(default\)", done.stdout)
     assert "naive: majority class" in done.stdout
     assert re.search(r"on the untouched test set +macro_f1 ", done.stdout)
-    assert re.search(r"Study tiny: http://127\.0\.0\.1:5000/#/experiments/\d+/runs\?", done.stdout)
+    assert re.search(r"Study tiny: http://127\.0\.0\.1:\d+/#/experiments/\d+/runs\?", done.stdout)
     assert (storage_folder / "exports" / "tiny" / "model.keras").is_file()
     assert "registered as tiny@champion" in done.stdout
     card = (storage_folder / "exports" / "tiny" / "README.md").read_text()
