@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +74,7 @@ class Trials:
     def __init__(self, *, storage: BaseStorage, config: StudyConfig, direction: Direction) -> None:
         self.direction = direction
         self.config = config
-        self._study = optuna.create_study(
-            storage=storage,
-            study_name=config.name,
-            direction=direction,
-            pruner=make_pruner(config.pruner),
-            load_if_exists=True,
-        )
+        self._study = _open_study(storage, config, direction)
         self._open: dict[int, optuna.Trial] = {}
         trials = self._study.get_trials(deepcopy=False)
         self.rows = {t.number: read_row(t) for t in trials if t.state is not TrialState.WAITING}
@@ -299,6 +294,23 @@ class Trials:
     def _update(self, number: int, **changes: Any) -> TrialRow:
         self.rows[number] = replace(self.rows[number], **changes)
         return self.rows[number]
+
+
+def _open_study(storage: BaseStorage, config: StudyConfig, direction: Direction) -> optuna.Study:
+    """Open a study, or begin it anew where a launch came no further than to name it."""
+    open_it = partial(
+        optuna.create_study,
+        storage=storage,
+        study_name=config.name,
+        direction=direction,
+        pruner=make_pruner(config.pruner),
+        load_if_exists=True,
+    )
+    study = open_it()
+    if study.direction.name.lower() != direction and not study.user_attrs:
+        optuna.delete_study(study_name=config.name, storage=storage)
+        study = open_it()
+    return study
 
 
 def read_row(trial: FrozenTrial) -> TrialRow:

@@ -449,13 +449,13 @@ class MlflowTracker:
 
 
 def _keep_one(client: MlflowClient, runs: Sequence[Run]) -> Run:
-    """Choose one of runs that are one and the same, and delete the others.
+    """Choose one of runs that are one and the same, and delete the others where they are empty.
 
     A server that was slow to answer may have created a run after it was asked for again.
     """
     kept = max(runs, key=lambda run: (len(run.data.metrics), run.info.run_id))
     for run in runs:
-        if run is not kept:
+        if run is not kept and not (run.data.metrics or run.data.params):
             client.delete_run(run.info.run_id)
     return kept
 

@@ -800,3 +800,17 @@ def test_a_second_attempt_that_ends_earlier_takes_no_epoch_away(
     assert again.outcomes()[number] is Outcome.INVALID
     assert again.trials.rows[number].epochs == 3
     assert again.tracker.ended[number].epochs == 3
+
+
+def test_a_study_that_was_only_named_is_begun_as_it_is_launched_now(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    config = make_config({"name": "scripted", "objective": {"metric": "accuracy"}})
+    Trials(storage=storage, config=config, direction="minimize")  # and the driver is killed
+    launch = Launch(storage, rising_curve, budget={"trials": 3})
+    launch.run()
+    study = optuna.load_study(study_name="scripted", storage=storage)
+    assert study.direction.name == "MAXIMIZE"
+    launch.trials.note("config", {})
+    Trials(storage=storage, config=config, direction="minimize")  # what was begun stays
+    assert optuna.load_study(study_name="scripted", storage=storage).direction.name == "MAXIMIZE"
