@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from search.driver.leaderboard import read_row
+from search.driver.trials import read_row
 from search.messages import Outcome
 from search.results.audit import audit_study
 from search.results.studies import load_study
