@@ -9,12 +9,17 @@ LARGEST_MB = 14_000
 """Of 8 to 14,000 MB by their logarithm, two fifths are above 700."""
 
 
+@keras.saving.register_keras_serializable("hoarding")
 class Hoard(keras.layers.Layer):
     """Take memory while it is computed, and give the input back."""
 
     def __init__(self, megabytes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.megabytes = megabytes
+
+    def get_config(self) -> dict[str, Any]:
+        """Tell what the layer is made again from."""
+        return {**super().get_config(), "megabytes": self.megabytes}
 
     def call(self, inputs: Any) -> Any:
         """Take as many MB, of which nobody knows before a step is computed."""

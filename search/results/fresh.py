@@ -59,6 +59,8 @@ class FreshProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # Ctrl-C on a terminal is for the caller, which then ends what it no longer needs.
+            start_new_session=True,
         )
 
     def __enter__(self) -> Self:

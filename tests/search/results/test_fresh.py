@@ -1,5 +1,7 @@
 """Functions called in a fresh process: what comes back when they fail."""
 
+import os
+
 import pytest
 
 from search.results.fresh import FreshProcess, ProcessFailed
@@ -36,3 +38,8 @@ def test_a_function_that_takes_too_long_is_ended() -> None:
 def test_settings_reach_the_process() -> None:
     with FreshProcess("os:getenv", KERAS_BACKEND="none") as process:
         assert process.call(key="KERAS_BACKEND") == "none"
+
+
+def test_ctrl_c_on_a_terminal_does_not_reach_the_process() -> None:
+    with FreshProcess("os:getpgrp") as process:
+        assert process.call() != os.getpgrp()
