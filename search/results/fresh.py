@@ -39,11 +39,12 @@ class FreshProcess:
     It loads while its caller does something else. Keras stays out of the caller's own process.
     """
 
-    def __init__(self, function: str, **settings: str) -> None:
+    def __init__(self, function: str, *, alone: bool = False, **settings: str) -> None:
         """Start the process.
 
         Args:
             function: ``package.module:name`` of a function of JSON values that returns one.
+            alone: Whether Ctrl-C on a terminal is kept from it, as of what a study does beside.
             **settings: Environment variables of the process, beside ``SETTINGS``.
         """
         self._function = function
@@ -59,8 +60,7 @@ class FreshProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # Ctrl-C on a terminal is for the caller, which then ends what it no longer needs.
-            start_new_session=True,
+            start_new_session=alone,
         )
 
     def __enter__(self) -> Self:

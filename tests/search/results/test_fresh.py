@@ -40,6 +40,7 @@ def test_settings_reach_the_process() -> None:
         assert process.call(key="KERAS_BACKEND") == "none"
 
 
-def test_ctrl_c_on_a_terminal_does_not_reach_the_process() -> None:
-    with FreshProcess("os:getpgrp") as process:
-        assert process.call() != os.getpgrp()
+@pytest.mark.parametrize("alone", [False, True])
+def test_ctrl_c_on_a_terminal_is_kept_from_a_process_that_works_beside(alone: bool) -> None:
+    with FreshProcess("os:getpgrp", alone=alone) as process:
+        assert (process.call() != os.getpgrp()) == alone
