@@ -40,7 +40,7 @@ from search.results.fresh import FreshProcess
 from search.results.refreshing import keep_report
 from search.results.report import write_report
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SCRIPT = Path(__file__).parents[3] / "scripts" / "report_study.py"
 BASELINES = {"majority class": 0.25, "<b>line</b>": 0.5}
 TABLES = {  # what tasks of every kind tell of the test targets
@@ -392,7 +392,7 @@ def test_a_study_that_is_not_there_yet_is_waited_for(
 
     monkeypatch.setattr("search.results.refreshing.FreshProcess", Counted)
     with keep_report("fights", folder=tmp_path, uri=None, seconds=0.01):
-        assert third.wait(60)
+        assert third.wait(200)
     assert list(tmp_path.iterdir()) == []
 
 
