@@ -430,7 +430,7 @@ def test_a_worker_that_dies_in_the_refit_is_followed_by_another(
     launch.run()
     launch.executor.die_in_refit = True
     row = launch.trials.leaders[0]
-    (member,) = launch.loop.refit([row], {str(row.number): 3})
+    (member,) = launch.loop.refit([row], {str(row.number): 3}, look=1)
     assert (member.number, member.weights, member.epochs) == (row.number, "refit.npz", 3)
 
 
@@ -553,7 +553,7 @@ def test_a_refit_that_memory_runs_out_in_leaves_the_searched_weights(
     launch.executor.die_in_refit = True
     launch.executor.out_of_memory = True
     row = replace(launch.trials.leaders[0], weights="searched.npz")
-    (member,) = launch.loop.refit([row], {str(row.number): 3})
+    (member,) = launch.loop.refit([row], {str(row.number): 3}, look=1)
     assert member.weights == "searched.npz"
     assert "The searched weights are kept: The worker did not live" in launch.view.said[-1]
 
