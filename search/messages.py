@@ -351,6 +351,7 @@ class TrialEnded:
         parameters: Every hyperparameter's value, in the space's own units.
         metrics: The metrics of the best epoch.
         seconds: From the order to the end, in seconds.
+        spent: What they went to, in seconds, of the worker that ended it: see ``Spending`` there.
         reason: One sentence, where the outcome needs one.
         traceback: Where a candidate failed, else empty.
         weights: Path of the best epoch's weights, or empty.
@@ -366,6 +367,7 @@ class TrialEnded:
     parameters: Parameters = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    spent: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
     traceback: str = ""
     weights: str = ""

@@ -137,6 +137,8 @@ class SamplerConfig(Section):
 
     name: Literal["tpe", "random"] = "tpe"
     """Optuna's sampler."""
+    queue: tuple[dict[str, bool | int | float | str], ...] = ()
+    """Hyperparameters known to be good, tried first: trial 0 has the defaults, then come these in their order, each in the words of the trials' pages. What one leaves out is suggested."""
 
 
 class PrunerConfig(Section):

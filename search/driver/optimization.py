@@ -3,7 +3,7 @@
 import copy
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
@@ -179,6 +179,45 @@ def enqueue_defaults(study: Study, listing: Sequence[Listed]) -> None:
                 f"Received: default={listed.default!r}, domain={listed.domain}."
             )
     study.enqueue_trial({listed.name: listed.default for listed in listing})
+
+
+def check_queue(listing: Sequence[Listed], queue: Sequence[Mapping[str, Scalar]]) -> None:
+    """Check what a person wants to be tried first.
+
+    Args:
+        listing: What the default candidate asked for; names that it lacks may be asked for by others.
+        queue: Values by name, for each trial.
+
+    Raises:
+        ConfigError: If a value is none of what may be answered.
+    """
+    domains = {listed.name: listed.domain for listed in listing}
+    for place, values in enumerate(queue):
+        for name, value in values.items():
+            if name in domains and not _holds(domains[name], value):
+                raise ConfigError(
+                    f"sampler.queue.{place}.{name} must be one of its values: {domains[name]}. "
+                    f"Received: {value!r}."
+                )
+
+
+def enqueue_next(study: Study, queue: Sequence[Mapping[str, Scalar]]) -> None:
+    """Let the first of the queue that no trial has had yet answer the next trial.
+
+    One at a time: what waits in Optuna's storage would stay there where the budget is spent before.
+
+    Args:
+        study: The study.
+        queue: Values by name, for each trial.
+    """
+    trials = study.get_trials(deepcopy=False)
+    if any(trial.state is TrialState.WAITING for trial in trials):
+        return
+    had = [trial.system_attrs.get("fixed_params") for trial in trials]
+    for values in queue:
+        if values not in had:
+            study.enqueue_trial(dict(values))
+            return
 
 
 def _suggest(trial: Trial, name: str, domain: Domain) -> Scalar:

@@ -14,8 +14,10 @@ from search.config import StudyConfig
 from search.driver.leaderboard import TrialRow, rank
 from search.driver.optimization import (
     ask_trial,
+    check_queue,
     continue_trial,
     enqueue_defaults,
+    enqueue_next,
     suggest,
     trial_seed,
 )
@@ -158,12 +160,18 @@ class Trials:
         return rank(self.rows.values(), self.direction)
 
     def begin(self, listing: tuple[Listed, ...]) -> None:
-        """Queue the default hyperparameters, which become trial 0 of a new study."""
+        """Queue the default hyperparameters, which become trial 0 of a new study.
+
+        Raises:
+            ConfigError: If a default, or a value of ``sampler.queue``, is none of what may be answered.
+        """
+        check_queue(listing, self.config.sampler.queue)
         if not self._study.get_trials(deepcopy=False):
             enqueue_defaults(self._study, listing)
 
     def ask(self) -> int:
         """Open the next trial and return its number."""
+        enqueue_next(self._study, self.config.sampler.queue)
         trial = ask_trial(self._study, self.config.sampler, self.config.seed)
         self._open[trial.number] = trial
         self._reported[trial.number] = 0

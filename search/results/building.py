@@ -38,6 +38,7 @@ from search.results.formats import (
 from search.results.preprocessing import write_preprocessing
 from search.tasks import Direction
 from search.worker.batches import predict
+from search.worker.kernels import release_lstms
 from search.worker.members import rebuild
 from search.worker.workbench import Candidate, Workbench
 
@@ -114,6 +115,7 @@ def build_model(
     answers = Answering(model=candidate.model, facts=json.loads(papers)).answer
     read = np.stack([read_numbers(answers(windows, outputs)) for outputs in found])
     np.savez(place / SAMPLES, windows=windows, predictions=found, raw=raw, answers=read)
+    release_lstms(candidate.model)
     with _blamed_on(bench.config.space):
         _write_formats(candidate.model, export, windows.shape[1:])
         _write_registered(place, raw[few], answers(windows[few], predictions[few]))

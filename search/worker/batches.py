@@ -112,7 +112,11 @@ def _graph_batches(
     batches = epochs.flat_map(
         lambda order: tf.data.Dataset.from_tensor_slices(tf.reshape(order, [steps, -1]))
     )
-    return batches.map(gather).prefetch(2)
+    options = tf.data.Options()
+    # Its thread sleeps for twice as long each time, and ``fit`` waits for it at its end: of a second and a
+    # half of training another second. There is nothing to tune.
+    options.autotune.enabled = False
+    return batches.map(gather).prefetch(2).with_options(options)
 
 
 def _graph_gather(windows: Windows, rows: Any) -> Callable[[Any], Any]:

@@ -24,6 +24,7 @@ from search.worker.checkpoints import (
 from search.worker.hyperparameters import AskingHyperParameters
 from search.worker.memory import own_memory_mb
 from search.worker.own_fit import fits_itself
+from search.worker.spending import Spending
 from search.worker.workbench import Candidate, Workbench
 
 
@@ -73,6 +74,7 @@ class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
         self._channel = channel
         self._start = time.monotonic()
         self._epoch_start = self._start
+        self.spending = Spending()
         self._values: list[float] = []
         self._metrics: list[Mapping[str, float]] = []
         self._identity: Mapping[str, Any] = {}
@@ -145,20 +147,28 @@ class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
         """How many epochs have ended."""
         return len(self._values)
 
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Count the first step apart: it compiles the candidate."""
+        self.spending.watch_first_step(self.model)
+
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Note the time."""
         self._epoch_start = time.monotonic()
+        if "first_step" in self.spending.seconds:
+            self.spending.mark()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Score the validation side, report, and hear the verdict."""
         if self.verdict.outcome is not None:  # a loop of a person's own that trains on
             return
         self._say_built()  # a loop of a person's own: Keras never began to train
+        self.spending.since("training")
         train = name_training(logs or {})
         if not math.isfinite(train.get("train_loss", 0.0)):
             raise DivergedTraining(f"The loss must stay finite. Received: {train['train_loss']}.")
         try:
-            scores = self._bench.score(self.candidate, "validation")
+            with self.spending.on("scoring"):
+                scores = self._bench.score(self.candidate, "validation")
         except ValueError as exc:  # ours: the candidate was tried before it was trained
             raise RuntimeError("The validation targets could not be scored.") from exc
         metrics = train | {f"val_{name}": value for name, value in scores.items()}
@@ -178,7 +188,8 @@ class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
                 seconds=time.monotonic() - self._epoch_start,
             )
         )
-        self.verdict = self._channel.recv()
+        with self.spending.on("waiting"):
+            self.verdict = self._channel.recv()
         waited = len(self._values) - 1 - self.best_epoch
         if waited >= self._bench.config.training.patience:
             self.reason = f"no better epoch in {waited}"
@@ -203,7 +214,8 @@ class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
             best=self.best_weights,
             **get_state(self.candidate.model),
         )
-        keep(lambda: save_checkpoint(state, path), path, self._channel)
+        with self.spending.on("keeping"):
+            keep(lambda: save_checkpoint(state, path), path, self._channel)
 
     @property
     def best_epoch(self) -> int:
@@ -243,6 +255,7 @@ class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
             reason=reason,
             traceback=trace,
             weights=weights,
+            spent=self.spending.seconds,
             memory_mb=own_memory_mb(),
             latency_ms=latency_ms,
         )

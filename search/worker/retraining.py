@@ -66,7 +66,8 @@ def repeat_trial(
     curve = Curve(bench, channel, chooses=order.epochs is None)
     epochs = order.epochs or bench.config.training.max_epochs
     try:
-        curve.candidate = bench.build(hp, order.seed, epochs=epochs)
+        with curve.spending.on("building"):
+            curve.candidate = bench.build(hp, order.seed, epochs=epochs)
         with candidate_errors():
             plan = Plan(seed=order.seed, epochs=epochs, callbacks=[curve])
             fit_candidate(bench, curve.candidate, hp, plan)

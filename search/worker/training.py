@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from search.data.sequences import Side
+from search.data.sequences import Array, Side
 from search.errors import (
     CandidateError,
     ConfigError,
@@ -69,7 +69,8 @@ def _run(
     curve: Curve,
 ) -> TrialEnded:
     """Build, train and keep the candidate; what makes it unusable is raised."""
-    candidate = bench.build(hp, order.seed)
+    with curve.spending.on("building"):
+        candidate = bench.build(hp, order.seed)
     targets_hash = bench.data.targets_hash("validation")
 
     def announce(epochs: int) -> None:
@@ -107,8 +108,10 @@ def _run(
         return curve.ended(hp, curve.verdict.outcome, curve.verdict.reason)
     path = bench.weights / f"trial_{order.number:05d}.npz"
     candidate.model.set_weights(curve.best_weights)
-    keep(lambda: save_weights(candidate.model, path), path, channel)
-    latency_ms = bench.time_window(candidate)
+    with curve.spending.on("keeping"):
+        keep(lambda: save_weights(candidate.model, path), path, channel)
+    with curve.spending.on("latency"):
+        latency_ms = bench.time_window(candidate)
     reason = curve.reason
     return curve.ended(hp, Outcome.COMPLETE, reason, weights=str(path), latency_ms=latency_ms)
 
@@ -155,6 +158,7 @@ def fit_candidate(
         with watch_fit(model, (windows, taught), plan.callbacks, begin_own):
             candidate.hypermodel.fit(hp, model, windows, taught, **known)
         return
+    _make_variables(candidate, ends[:1])
     asked = int(hp.values.get("batch_size", bench.config.training.batch_size))
     batch_size = min(asked, len(ends))
     check_memory(
@@ -171,6 +175,21 @@ def fit_candidate(
     batches = make_batches(candidate.inputs, candidate.taught, ends, orders=orders, steps=steps)
     known["initial_epoch"] = plan.begin
     model.fit(batches, steps_per_epoch=steps, shuffle=False, **known)
+
+
+def _make_variables(candidate: Candidate, ends: Array) -> None:
+    """Make the variables of optimizer and metrics before Keras traces the first step.
+
+    TensorFlow traces twice whatever makes a variable while it is traced.
+    """
+    model = candidate.model
+    model.optimizer.build(model.trainable_variables)
+    shape = getattr(model, "output_shape", None)
+    if shape is None:  # a subclassed model knows none
+        return
+    windows, taught = candidate.inputs.gather(ends), candidate.taught.gather(ends)
+    model.compute_metrics(windows, taught, keras.ops.zeros((len(ends), *shape[1:])))
+    model.reset_metrics()
 
 
 def _weigh_classes(bench: Workbench, sides: Sequence[Side]) -> dict[str, dict[int, float]]:

@@ -23,6 +23,7 @@ from search.tasks import Predict, Task, make_task, objective_direction
 from search.tasks.detections import find_clean
 from search.worker.batches import predict
 from search.worker.hyperparameters import AskingHyperParameters
+from search.worker.kernels import fuse_lstms
 from search.worker.memory import limit_weights
 from search.worker.spaces import make_hypermodel, takes_input_shape
 from spaces.shapes import ShapeClipped
@@ -148,6 +149,7 @@ class Workbench:
                 f"training.max_parameters allows {limit:,} weights. "
                 f"Received: a model with {model.count_params():,}."
             )
+        fuse_lstms(model)
         clipped = [str(w.message) for w in caught if issubclass(w.category, ShapeClipped)]
         return Candidate(
             model=model,

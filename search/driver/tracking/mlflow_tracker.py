@@ -403,6 +403,7 @@ class MlflowTracker:
             "best_epoch": ended.best_epoch,
             "seconds": ended.seconds,
             "latency_ms": ended.latency_ms,
+            **{f"seconds/{what}": seconds for what, seconds in ended.spent.items()},
         }
         known = {name: value for name, value in found.items() if value is not None}
         # At a step that never falls: MLflow shows the value of the highest, and a trial that was

@@ -5,8 +5,10 @@ from optuna.trial import TrialState
 from search.config import SamplerConfig
 from search.driver.optimization import (
     ask_trial,
+    check_queue,
     continue_trial,
     enqueue_defaults,
+    enqueue_next,
     make_sampler,
     sampler_seed,
     suggest,
@@ -191,6 +193,29 @@ def test_a_default_outside_its_domain_is_refused_and_leaves_no_trial(storage, na
     with pytest.raises(ConfigError, match=f"The default of {name} must be one of its values"):
         enqueue_defaults(study, [Listed(name=name, domain=SPACE[name], default=default)])
     assert study.trials == []
+
+
+def test_what_is_queued_is_tried_once_in_its_order_and_the_rest_is_suggested(storage):
+    study = open_study(storage)
+    queue = [{"units": 32, "cell": None}, {"lr": 0.02}]
+    check_queue(LISTING, queue)
+    enqueue_defaults(study, LISTING)
+    found = []
+    for _ in range(4):
+        enqueue_next(study, queue)
+        found.append(answers(ask_trial(study, RANDOM, 7)))
+    assert found[0] == {listed.name: listed.default for listed in LISTING}
+    assert (found[1]["units"], found[1]["cell"], found[2]["lr"]) == (32, None, 0.02)
+    assert len({one["rate"] for one in found}) == 4
+    assert len({one["lr"] for one in found}) == 4
+    enqueue_next(study, queue)  # of an exhausted queue nothing waits
+    assert len(study.trials) == 4
+
+
+@pytest.mark.parametrize(("name", "value"), [("cell", "rnn"), ("units", 20), ("lr", 1)])
+def test_a_queued_value_outside_its_domain_is_refused(name, value):
+    with pytest.raises(ConfigError, match=rf"sampler\.queue\.1\.{name} must be one of its values"):
+        check_queue(LISTING, [{"units": 32}, {name: value, "of another candidate": 1}])
 
 
 def test_seeds_stay_the_same_for_ever_and_differ_by_study_trial_and_purpose():

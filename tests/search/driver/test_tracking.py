@@ -111,6 +111,7 @@ def test_a_study_is_a_parent_run_and_a_trial_a_nested_one(storage_folder: Path) 
         epochs=3,
         parameters=BUILT.parameters,
         latency_ms=2.5,
+        spent={"building": 0.5, "training": 6.0},
     )
     run_trial(tracker, 7, complete)
     tracker.close("FINISHED")
@@ -135,6 +136,8 @@ def test_a_study_is_a_parent_run_and_a_trial_a_nested_one(storage_folder: Path) 
     assert trial.data.metrics["value"] == 0.7
     assert trial.data.metrics["best_epoch"] == 2
     assert trial.data.metrics["latency_ms"] == 2.5
+    assert trial.data.metrics["seconds/building"] == 0.5
+    assert trial.data.metrics["seconds/training"] == 6.0
     assert history(storage_folder, trial, "objective") == [(0, 0.5), (1, 0.6), (2, 0.7)]
     assert history(storage_folder, trial, "epoch_seconds") == [(0, 2.0), (1, 2.0), (2, 2.0)]
 

@@ -92,6 +92,37 @@ def test_the_graph_gathers_what_numpy_gathers(kind: str) -> None:
     assert answers.shape == ((40, 6) if kind == "values" else (40, 3, 2))
 
 
+def test_nothing_of_the_batches_is_tuned_which_fit_would_wait_for(bench: Workbench) -> None:
+    ends = bench.data.ends["train"]
+    orders = iter([epoch_order(len(ends), 16, seed=0, epoch=0)])
+    answers = bench.data.answers()
+    batches = make_batches(bench.data.inputs(8), answers, ends, orders=orders, steps=1)
+    assert batches.options().autotune.enabled is False
+
+
+def test_the_step_of_training_is_traced_once(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced, train_step = [], keras.Model.train_step
+
+    def count(model: Any, data: Any) -> Any:
+        traced.append(model)
+        return train_step(model, data)
+
+    monkeypatch.setattr(keras.Model, "train_step", count)
+    assert run_trial(bench, TrainTrial(number=0, seed=5), Line(), defaults()).epochs == 4
+    assert len(traced) == 1
+
+
+def test_a_trial_tells_what_its_time_went_to(bench: Workbench) -> None:
+    ended = run_trial(bench, TrainTrial(number=0, seed=5), Line(), defaults())
+    needed = {"building", "first_step", "training", "scoring"}
+    assert set(ended.spent) == needed | {"waiting", "keeping", "latency"}
+    assert min(ended.spent.values()) > 0
+    assert sum(ended.spent.values()) == pytest.approx(ended.seconds, rel=0.2)
+    assert sum(ended.spent.values()) <= ended.seconds
+
+
 def test_predictions_in_batches_of_one_shape_are_those_of_keras(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
