@@ -1,8 +1,8 @@
 from .config import StudyConfig as StudyConfig
 from .config import load_config as load_config
 from .config import make_config as make_config
+from .driver.launching import run_study as run_study
 from .driver.study import StudySummary as StudySummary
-from .driver.study import run_study as run_study
 from .errors import SearchError as SearchError
 from .results.audit import audit_study as audit_study
 from .results.export import Export as Export

@@ -73,27 +73,6 @@ def refuse_store(path: Path, error: BaseException) -> StudyError:
     )
 
 
-def refuse_links(folder: Path) -> None:
-    """Refuse a storage folder with symbolic links in it.
-
-    Args:
-        folder: The folder; that it lies behind a link itself does not matter.
-
-    Raises:
-        StudyError: If it holds one.
-    """
-    # Not by rglob, which breaks off where another study removes a folder meanwhile.
-    for place, folders, files in os.walk(folder):
-        for path in (Path(place, name) for name in (*folders, *files)):
-            if not path.is_symlink():
-                continue
-            raise StudyError(
-                f"storage.folder must hold no symbolic link, which would lead what a study writes "
-                f"and removes elsewhere. Received: {str(path)!r}. Let storage.folder itself lie "
-                f"where there is room."
-            )
-
-
 @contextmanager
 def study_lock(folder: Path, study: str) -> Iterator[None]:
     """Hold a study, so that it has one driver.

@@ -20,6 +20,7 @@ from search.driver.executors.base import Executor
 from search.driver.executors.devices import default_slots, find_backend
 from search.driver.executors.inline import InlineExecutor
 from search.driver.executors.processes import ProcessExecutor
+from search.driver.folders import log_path, make_folder
 from search.driver.interrupts import watch_interrupts
 from search.driver.leaderboard import TrialRow
 from search.driver.lifelong import check_same, note_study
@@ -29,12 +30,12 @@ from search.driver.progress import View, make_view
 from search.driver.provenance import describe_study, dump_settings, flatten_settings
 from search.driver.repeats import find_winner
 from search.driver.requests import Room, list_space
-from search.driver.storage import open_storage, refuse_links, study_lock
+from search.driver.storage import open_storage, study_lock
 from search.driver.testing import look_at_test
 from search.driver.tracking.spool import spool_path
 from search.driver.tracking.tracker import Tracker
 from search.driver.trials import Trials, weights_folder
-from search.errors import ConfigError, StudyError, TrackingError
+from search.errors import ConfigError, TrackingError
 from search.messages import Table, WorkerSetup
 from search.tasks import Baseline, Direction, make_task, objective_direction
 
@@ -98,7 +99,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
     task = make_task(config)
     direction = objective_direction(task, config.objective)
     find_backend()
-    folder = _make_folder(config.storage.folder)
+    folder = make_folder(config.storage.folder)
     with ExitStack() as stack:
         view = stack.enter_context(view or make_view())
         interrupt = stack.enter_context(watch_interrupts())
@@ -124,6 +125,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         executor.start(_make_setup(config, folder, data_folder))
         view.say(f"Starting {executor.slots} workers.")
         tracking = _load_tracking()
+        tracking.ready_store(config.tracking, folder)  # while the workers come up
         baselines = task.baselines(data)
         naive = _best_naive(baselines, config.objective.metric, direction)
         room = Room(config=config, executor=executor, view=view, interrupt=interrupt, start=start)
@@ -183,19 +185,6 @@ def summarize(config: StudyConfig, trials: Trials, ending: Ending) -> StudySumma
     )
 
 
-def _make_folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise StudyError(
-            f"storage.folder must be a folder that can be written: {exc.strerror}. "
-            f"Received: folder={str(folder)!r}."
-        ) from None
-    folder = folder.resolve()
-    refuse_links(folder)
-    return folder
-
-
 def _find_finished(
     storage: MirroredStorage, config: StudyConfig, direction: Direction, fingerprint: str
 ) -> Trials | None:
@@ -236,10 +225,10 @@ def _make_executor(config: StudyConfig) -> Executor:
 
 
 def _make_setup(config: StudyConfig, folder: Path, data: Path) -> WorkerSetup:
-    weights, logs = weights_folder(config), folder / "logs"
+    weights = weights_folder(config)
     weights.mkdir(parents=True, exist_ok=True)
-    logs.mkdir(exist_ok=True)
-    return WorkerSetup(config=config, data=data, weights=weights, log=logs / f"{config.name}.log")
+    log = log_path(folder, config.name)
+    return WorkerSetup(config=config, data=data, weights=weights, log=log)
 
 
 def _load_tracking() -> ModuleType:

@@ -17,13 +17,13 @@ from search.config import StudyConfig, make_config
 from search.data.preparation import prepare_data
 from search.driver.executors.devices import default_slots, find_backend
 from search.driver.executors.processes import ProcessExecutor
+from search.driver.folders import refuse_links
 from search.driver.interrupts import watch_interrupts
 from search.driver.optimization import repeat_seed, trial_seed
 from search.driver.progress import View
 from search.driver.provenance import describe_study
 from search.driver.repeats import draw_sides
 from search.driver.requests import Room, ask_workers, list_space
-from search.driver.storage import refuse_links
 from search.driver.tracking.store import (
     KIND,
     PARAMETERS,

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import optuna
 
-from search.driver.storage import BROKEN, refuse_links, refuse_store
+from search.driver.folders import refuse_links
+from search.driver.storage import BROKEN, refuse_store
 from search.errors import StudyError, nearest
 
 

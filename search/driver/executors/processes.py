@@ -55,6 +55,27 @@ class _Worker:
     began: float
 
 
+def preload(log: Path, worker: str = WORKER) -> None:
+    """Start loading what workers need, and return at once; nothing happens where that has begun.
+
+    Backends that start threads when they are imported cannot be forked, and wait for the executor.
+
+    Args:
+        log: File that the fork server's output goes to.
+        worker: Path of the workers' entry point.
+
+    Raises:
+        ConfigError: If Keras's backend is not installed.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if find_backend() == "tensorflow":
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([worker.partition(":")[0]])
+        with _output_to(log), _interrupts_blocked():
+            ensure_running()
+
+
 class ProcessExecutor:
     """One process a slot, forked from a server that has imported the backend and never used it.
 
@@ -78,8 +99,7 @@ class ProcessExecutor:
 
     def start(self, setup: WorkerSetup) -> None:
         """Start loading what the workers need, and return at once."""
-        for name, value in QUIET.items():
-            os.environ.setdefault(name, value)
+        preload(setup.log, self._worker)
         cores, gpus = share_cores(self.slots), visible_gpus()
         memory = [gpu_memory_mb(gpu) for gpu in gpus]
         self._setups = {
@@ -94,11 +114,7 @@ class ProcessExecutor:
         }
         self._missing = list(range(self.slots))
         if find_backend() == "tensorflow":
-            self._context = multiprocessing.get_context("forkserver")
-            self._context.set_forkserver_preload([self._worker.partition(":")[0]])
-            # It loads the backend while the driver does other things; "receive" then forks.
-            with _output_to(setup.log), _interrupts_blocked():
-                ensure_running()
+            self._context = multiprocessing.get_context("forkserver")  # "receive" forks
         else:
             self._context = multiprocessing.get_context("spawn")
             self._start_missing()

@@ -65,6 +65,21 @@ _LARGEST_BATCH = 1000
 _MIB = 2**20
 
 
+def ready_store(config: TrackingConfig, folder: Path) -> None:
+    """Make the store where it is a file that is missing, which takes seconds.
+
+    Args:
+        config: As for ``open_tracker``.
+        folder: The storage folder.
+
+    Raises:
+        TrackingError: If the file cannot be written.
+    """
+    path = sqlite_path(store_uri(config.uri, folder))
+    if path is not None:
+        make_store(path)
+
+
 def open_tracker(
     *,
     study: str,
@@ -92,10 +107,8 @@ def open_tracker(
     Raises:
         TrackingError: If the store cannot be opened.
     """
+    ready_store(config, folder)
     address = store_uri(config.uri, folder)
-    path = sqlite_path(address)
-    if path is not None:
-        make_store(path)
     with translate_errors(address):
         client = MlflowClient(address)
         experiment_id = open_experiment(client, config.project, address, folder)
