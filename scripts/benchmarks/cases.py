@@ -10,7 +10,7 @@ import numpy as np
 
 from search.config import StudyConfig, make_config
 
-FRAMEWISE = ("conv_", "grid", "frame_summary", "code", "canvas", "draw")
+FRAMEWISE = ("downscale", "conv_", "grid", "frame_summary", "code", "canvas", "draw")
 """What the names of layers begin with that see one frame at a time."""
 MERGES = ("Reshape",)
 """Operations that merge the frames into a batch, or split them again."""

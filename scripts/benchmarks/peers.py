@@ -30,7 +30,7 @@ CLIPS = {
     "sensor": {"shape": (128, 9), "classes": 6, "clips": 2500},
     "video": {"shape": (10, 48, 48, 3), "classes": 2, "clips": 200},
 }
-SPACES = {"sensor": "sensor", "video": str(HERE / "plain_frames.py") + ":PlainFrames"}
+SPACES = {"sensor": "sensor", "video": "plain_frames:PlainFrames"}
 ARGUMENTS: Mapping[str, Mapping[str, Any]] = {"sensor": {"linear_part": False}, "video": {}}
 TASK = "task.json"
 STORE = "mlflow.db"
@@ -241,7 +241,7 @@ def run_ray(folder: Path) -> None:
         hp = others.fix(config["candidate"])
 
         class Report(keras.callbacks.Callback):
-            def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            def on_epoch_end(self, epoch, logs=None):  # type: ignore[no-untyped-def]  # Ray carries no names of annotations
                 tune.report(dict(logs))
 
         others.fit(others.build(hp), hp, [Report()])
@@ -256,7 +256,9 @@ def run_ray(folder: Path) -> None:
             callbacks=[MLflowLoggerCallback(tracking_uri=others.uri, experiment_name=PROJECT)],
         ),
     )
-    tuner.fit()
+    results = tuner.fit()
+    if results.errors:
+        raise results.errors[0]
 
 
 CONTENDERS: Mapping[str, Callable[[Path], None]] = {
