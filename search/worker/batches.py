@@ -102,16 +102,20 @@ def _graph_batches(
     same = taught.rows is inputs.rows
     answer = _graph_gather(taught, rows if same else tf.constant(taught.rows))
 
+    # AutoGraph would write what it makes of a function to a file, which killed workers leave behind.
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]  # no types there
     def gather(chosen: Any) -> tuple[Any, Any]:
         last = tf.gather(all_ends, chosen)
         return read(last), answer(last)
 
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def split(order: Any) -> Any:
+        return tf.data.Dataset.from_tensor_slices(tf.reshape(order, [steps, -1]))
+
     epochs = tf.data.Dataset.from_generator(
         lambda: orders, output_signature=tf.TensorSpec([None], tf.int64)
     )
-    batches = epochs.flat_map(
-        lambda order: tf.data.Dataset.from_tensor_slices(tf.reshape(order, [steps, -1]))
-    )
+    batches = epochs.flat_map(split)
     options = tf.data.Options()
     # Its thread sleeps for twice as long each time, and ``fit`` waits for it at its end: of a second and a
     # half of training another second. There is nothing to tune.

@@ -114,6 +114,16 @@ def test_the_step_of_training_is_traced_once(
     assert len(traced) == 1
 
 
+def test_a_worker_that_is_killed_leaves_no_file_of_tensorflows_behind(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    run_trial(bench, TrainTrial(number=0, seed=5), Line(), defaults())
+    assert list(place.iterdir()) == []  # what is removed at exit would stay
+
+
 def test_a_trial_tells_what_its_time_went_to(bench: Workbench) -> None:
     ended = run_trial(bench, TrainTrial(number=0, seed=5), Line(), defaults())
     needed = {"building", "first_step", "training", "scoring"}

@@ -1,0 +1,177 @@
+"""Whether a study becomes slower or larger as it grows: growth.py --help.
+
+A study of many trials that are trained in no time (``instant.py``), real in all else: time between the ends of trials
+and memory of the driver's own, by tenths of the study. Then studies of one candidate on tables of ten times as many
+rows with equally many targets: time of a trial, and memory of its worker's own.
+"""
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).parent
+LAUNCH = HERE.parent / "launch_study.py"
+PARTS = 10
+CHANNELS = 8
+ROWS = (100_000, 1_000_000)
+TARGETS = 5_000
+ENDED = re.compile(rb"trial \d+ \| ")
+
+
+def run(words: Sequence[str], folder: Path) -> list[tuple[float, float]]:
+    """Launch a study, and note time and the driver's memory as each trial ends.
+
+    Args:
+        words: The study's settings, as on the command line.
+        folder: The storage folder.
+
+    Returns:
+        Seconds since the launch and MiB, for each trial.
+    """
+    command = [sys.executable, str(LAUNCH), *words, "--storage.folder", str(folder)]
+    command += ["--pruner.name", "none", "--winner.repeats", "0", "--training.refit", "false"]
+    command += ["--export.formats", "[]"]
+    began, seen = time.monotonic(), []
+    path = {**os.environ, "PYTHONPATH": str(HERE)}  # where the search space is found
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=path
+    ) as driver:
+        for line in driver.stderr or ():
+            if ENDED.search(line):
+                seen.append((time.monotonic() - began, own_memory_mb(driver.pid)))
+    if driver.returncode:
+        raise RuntimeError(f"The study ended with {driver.returncode}.")
+    return seen
+
+
+def own_memory_mb(process: int) -> float:
+    """Measure the memory that a process shares with nobody, in MiB."""
+    status = Path(f"/proc/{process}/status").read_text()
+    found = re.search(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def show_trials(trials: int) -> None:
+    """Run a study of many trials, and print its tenths."""
+    with tempfile.TemporaryDirectory(prefix="growth-") as name:
+        clips = Path(name) / "clips.npz"
+        rng = np.random.default_rng(0)
+        np.savez(clips, x=rng.random((400, 16, 3)), y=rng.integers(2, size=400))
+        study = Path(name) / "growth.toml"
+        study.write_text(
+            'name = "growth"\nspace = "instant:Instant"\n[data]\nsource = "arrays"\n'
+            f'path = "{clips}"\n[split]\nmethod = "stratified"\n[objective]\nmetric = "accuracy"\n'
+        )
+        seen = run([str(study), "--budget.trials", str(trials)], Path(name) / "runs")
+    table = Table(box=None, pad_edge=False)
+    for head in ("trials", "milliseconds between ends", "driver's own memory, MiB"):
+        table.add_column(head, justify="right")
+    size = len(seen) // PARTS
+    for first in range(size, len(seen) - size + 1, size):
+        part = seen[first - 1 : first + size]
+        between = 1e3 * (part[-1][0] - part[0][0]) / (len(part) - 1)
+        table.add_row(f"{first + 1} to {first + size}", f"{between:.0f}", f"{part[-1][1]:.0f}")
+    Console(width=100).print(table)
+
+
+def show_rows(rounds: int) -> None:
+    """Train one candidate on few and on many rows in turns, and print what differs."""
+    found: dict[int, list[tuple[float, float]]] = {rows: [] for rows in ROWS}
+    with tempfile.TemporaryDirectory(prefix="growth-") as name:
+        for turn in range(rounds):
+            for rows in ROWS:
+                found[rows].append(measure_rows(rows, Path(name) / f"{rows}_{turn}"))
+    table = Table(box=None, pad_edge=False)
+    for head in ("rows", "data, MiB", "seconds of a trial", "worker's own memory, MiB"):
+        table.add_column(head, justify="right")
+    for rows, own in found.items():
+        seconds, memory = (statistics.median(one[part] for one in own) for part in (0, 1))
+        size = rows * CHANNELS * 4 / 2**20
+        table.add_row(f"{rows:,}", f"{size:.0f}", f"{seconds:.1f}", f"{memory:.0f}")
+    Console(width=100).print(table)
+
+
+def measure_rows(rows: int, place: Path) -> tuple[float, float]:
+    """Train one candidate in a process of its own, and return its seconds and its memory in MiB."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--measure", str(rows), "--folder", str(place)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds, memory = done.stdout.split()[-2:]
+    return float(seconds), float(memory)
+
+
+def train(rows: int, place: Path) -> None:
+    """Prepare random rows, train one small candidate, and print its seconds and memory."""
+    from search.config import make_config  # noqa: PLC0415
+    from search.data.preparation import prepare_data  # noqa: PLC0415
+    from search.messages import TrainTrial, Verdict, WorkerSetup  # noqa: PLC0415
+    from search.worker.hyperparameters import AskingHyperParameters  # noqa: PLC0415
+    from search.worker.training import run_trial  # noqa: PLC0415
+    from search.worker.workbench import Workbench  # noqa: PLC0415
+
+    class Listener:
+        def send(self, message: object) -> None:
+            pass
+
+        def recv(self) -> Verdict:
+            return Verdict()
+
+    place.mkdir()
+    stream = np.random.default_rng(0).standard_normal((1, rows, CHANNELS), dtype=np.float32)
+    np.savez(place / "stream.npz", x=stream)
+    del stream
+    config = make_config(
+        {
+            "name": "growth",
+            "data": {
+                "source": "arrays",
+                "path": place / "stream.npz",
+                "stride": rows // TARGETS,
+            },
+            "task": {"kind": "forecasting"},
+            "split": {"method": "time"},
+            "sequence_length": {"low": 32, "high": 32},
+            "training": {"max_epochs": 5},
+        }
+    )
+    _, data = prepare_data(config, place / "data")
+    bench = Workbench(WorkerSetup(config=config, data=data, weights=place, log=place / "log"))
+    small = {"filters": 16, "lstm_units": 16, "conv_blocks": 1, "batch_size": 64}
+    for number in range(2):  # the first loads what the second does not have to
+        hp = AskingHyperParameters(ask=lambda one: small.get(one.name, one.default))
+        ended = run_trial(bench, TrainTrial(number=number, seed=0), Listener(), hp)
+    print(ended.seconds, ended.memory_mb)
+
+
+def main() -> int:
+    """Measure both, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        train(arguments.measure, arguments.folder)
+        return 0
+    show_rows(arguments.rounds)
+    show_trials(arguments.trials)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
