@@ -14,12 +14,14 @@ def fuse_lstms(model: Any) -> None:
     Keras steps through a sequence in a loop of TensorFlow's graph, which costs more than what small
     layers compute, and more still to trace. Layers keep their class, weights and config, so that
     the model is saved as if nothing were changed. Other backends, GPUs (cuDNN has a kernel of its
-    own) and layers that the kernel cannot express are left alone.
+    own), models that are compiled by XLA and layers that the kernel cannot express are left alone.
 
     Args:
         model: Built; of any class.
     """
     if keras.backend.backend() != "tensorflow" or keras.distribution.list_devices("gpu"):
+        return
+    if model.jit_compile is True:  # a person asked for it: on a CPU Keras does not by itself
         return
     for layer in _list_lstms(model):
         if _is_plain(layer):

@@ -122,6 +122,16 @@ def test_a_layer_that_the_kernel_cannot_express_stays_as_it_was(name: str) -> No
     assert not is_fused(model)
 
 
+def test_a_model_that_xla_compiles_stays_as_it_was() -> None:
+    model = make(ARCHITECTURES["last"]())
+    model.compile("sgd", "mse", jit_compile=True)
+    fuse_lstms(model)
+    assert not is_fused(model)
+    model.compile("sgd", "mse")
+    fuse_lstms(model)
+    assert is_fused(model)
+
+
 def test_nothing_of_the_kernel_is_saved(tmp_path: Path) -> None:
     model = make(ARCHITECTURES["both ways"]())
     config = model.get_config()
