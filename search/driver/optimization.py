@@ -201,6 +201,24 @@ def check_queue(listing: Sequence[Listed], queue: Sequence[Mapping[str, Scalar]]
                 )
 
 
+def describe_queue(listing: Sequence[Listed], queue: Sequence[Mapping[str, Scalar]]) -> list[str]:
+    """Say which queued names the default candidate does not ask for: a misspelt one is never read.
+
+    Args:
+        listing: What the default candidate asked for.
+        queue: Values by name, for each trial.
+
+    Returns:
+        One sentence a name.
+    """
+    known = {listed.name for listed in listing}
+    return [
+        f"sampler.queue names {name}, which the default candidate does not ask for: it counts only "
+        f"where another candidate does."
+        for name in sorted({name for values in queue for name in values} - known)
+    ]
+
+
 def enqueue_next(study: Study, queue: Sequence[Mapping[str, Scalar]]) -> None:
     """Let the first of the queue that no trial has had yet answer the next trial.
 

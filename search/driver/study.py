@@ -26,6 +26,7 @@ from search.driver.leaderboard import TrialRow
 from search.driver.lifelong import check_same, note_study
 from search.driver.loop import Ending, StudyLoop
 from search.driver.mirror import MirroredStorage
+from search.driver.optimization import describe_queue
 from search.driver.progress import View, make_view
 from search.driver.provenance import describe_study, dump_settings, flatten_settings
 from search.driver.repeats import find_winner
@@ -130,7 +131,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         naive = _best_naive(baselines, config.objective.metric, direction)
         room = Room(config=config, executor=executor, view=view, interrupt=interrupt, start=start)
         listed, ready = list_space(room)
-        for note in listed.notes:
+        for note in (*listed.notes, *describe_queue(listed.listing, config.sampler.queue)):
             view.say(f"Note: {note}")
         if not storage.holds(config.name):
             tracking.check_name(study=config.name, config=config.tracking, folder=folder)

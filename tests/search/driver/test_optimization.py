@@ -7,6 +7,7 @@ from search.driver.optimization import (
     ask_trial,
     check_queue,
     continue_trial,
+    describe_queue,
     enqueue_defaults,
     enqueue_next,
     make_sampler,
@@ -216,6 +217,14 @@ def test_what_is_queued_is_tried_once_in_its_order_and_the_rest_is_suggested(sto
 def test_a_queued_value_outside_its_domain_is_refused(name, value):
     with pytest.raises(ConfigError, match=rf"sampler\.queue\.1\.{name} must be one of its values"):
         check_queue(LISTING, [{"units": 32}, {name: value, "of another candidate": 1}])
+
+
+def test_a_queued_name_that_nobody_asks_for_is_told():
+    (told,) = describe_queue(LISTING, [{"units": 32}, {"unitz": 32}])
+    assert told.startswith(
+        "sampler.queue names unitz, which the default candidate does not ask for"
+    )
+    assert describe_queue(LISTING, [{"units": 32}]) == []
 
 
 def test_seeds_stay_the_same_for_ever_and_differ_by_study_trial_and_purpose():
