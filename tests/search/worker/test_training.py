@@ -92,6 +92,32 @@ def test_the_graph_gathers_what_numpy_gathers(kind: str) -> None:
     assert answers.shape == ((40, 6) if kind == "values" else (40, 3, 2))
 
 
+def test_batches_read_the_mapped_rows_where_they_lie(bench: Workbench) -> None:
+    rows, ends = bench.data.rows, bench.data.ends["train"][:4]
+    inputs = bench.data.inputs(8)
+    before = inputs.gather(ends)
+    batches = make_batches(inputs, bench.data.answers(), ends, orders=iter([np.arange(4)]), steps=1)
+    file = np.memmap(rows.filename, rows.dtype, "r+", rows.offset, rows.shape)
+    file += 1.0
+    file.flush()
+    ((windows, _),) = batches.as_numpy_iterator()
+    assert windows == pytest.approx(before + 1.0)
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_rows_that_cannot_be_lent_are_copied(start: int) -> None:
+    memory = np.zeros(64 * 12 + 64, "uint8")
+    skip = -memory.ctypes.data % 64 + start
+    rows = memory[skip : skip + 64 * 12].view("uint8").reshape(64, 12)
+    rows += np.arange(64, dtype="uint8")[:, None]
+    inputs = Windows(rows=rows[:, :: 2 - start], offsets=np.arange(-3, 1))
+    taught, ends = Windows(rows=np.arange(64), offsets=None), np.arange(3, 64)
+    batches = make_batches(inputs, taught, ends, orders=iter([np.arange(61)]), steps=1)
+    ((windows, answers),) = batches.as_numpy_iterator()
+    assert np.array_equal(windows, inputs.gather(ends))
+    assert np.array_equal(answers, ends)
+
+
 def test_nothing_of_the_batches_is_tuned_which_fit_would_wait_for(bench: Workbench) -> None:
     ends = bench.data.ends["train"]
     orders = iter([epoch_order(len(ends), 16, seed=0, epoch=0)])
