@@ -20,6 +20,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from search.config import StudyConfig, make_config
+from search.data.preparation import prepare_data
+from search.messages import TrainTrial, Verdict, WorkerSetup
+
 HERE = Path(__file__).parent
 LAUNCH = HERE.parent / "launch_study.py"
 PARTS = 10
@@ -103,38 +107,27 @@ def show_rows(rounds: int) -> None:
 
 
 def measure_rows(rows: int, place: Path) -> tuple[float, float]:
-    """Train one candidate in a process of its own, and return its seconds and its memory in MiB."""
+    """Prepare random rows, and train a candidate on them in a process of its own, as workers do.
+
+    Returns:
+        The trial's seconds, and the worker's own memory in MiB.
+    """
+    place.mkdir()
+    stream = np.random.default_rng(0).standard_normal((1, rows, CHANNELS), dtype=np.float32)
+    np.savez(place / "stream.npz", x=stream)
+    config = configure(rows, place)
+    _, data = prepare_data(config, place / "data")
+    words = ["--measure", str(rows), "--folder", str(place), "--data", str(data)]
     done = subprocess.run(
-        [sys.executable, __file__, "--measure", str(rows), "--folder", str(place)],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, __file__, *words], capture_output=True, text=True, check=True
     )
     seconds, memory = done.stdout.split()[-2:]
     return float(seconds), float(memory)
 
 
-def train(rows: int, place: Path) -> None:
-    """Prepare random rows, train one small candidate, and print its seconds and memory."""
-    from search.config import make_config  # noqa: PLC0415
-    from search.data.preparation import prepare_data  # noqa: PLC0415
-    from search.messages import TrainTrial, Verdict, WorkerSetup  # noqa: PLC0415
-    from search.worker.hyperparameters import AskingHyperParameters  # noqa: PLC0415
-    from search.worker.training import run_trial  # noqa: PLC0415
-    from search.worker.workbench import Workbench  # noqa: PLC0415
-
-    class Listener:
-        def send(self, message: object) -> None:
-            pass
-
-        def recv(self) -> Verdict:
-            return Verdict()
-
-    place.mkdir()
-    stream = np.random.default_rng(0).standard_normal((1, rows, CHANNELS), dtype=np.float32)
-    np.savez(place / "stream.npz", x=stream)
-    del stream
-    config = make_config(
+def configure(rows: int, place: Path) -> StudyConfig:
+    """Make a study of one sequence length, with as many targets whatever its rows."""
+    return make_config(
         {
             "name": "growth",
             "data": {
@@ -148,8 +141,23 @@ def train(rows: int, place: Path) -> None:
             "training": {"max_epochs": 5},
         }
     )
-    _, data = prepare_data(config, place / "data")
-    bench = Workbench(WorkerSetup(config=config, data=data, weights=place, log=place / "log"))
+
+
+def train(rows: int, place: Path, data: Path) -> None:
+    """Train one small candidate twice, and print the second one's seconds and memory."""
+    from search.worker.hyperparameters import AskingHyperParameters  # noqa: PLC0415
+    from search.worker.training import run_trial  # noqa: PLC0415
+    from search.worker.workbench import Workbench  # noqa: PLC0415
+
+    class Listener:
+        def send(self, message: object) -> None:
+            pass
+
+        def recv(self) -> Verdict:
+            return Verdict()
+
+    setup = WorkerSetup(config=configure(rows, place), data=data, weights=place, log=place / "log")
+    bench = Workbench(setup)
     small = {"filters": 16, "lstm_units": 16, "conv_blocks": 1, "batch_size": 64}
     for number in range(2):  # the first loads what the second does not have to
         hp = AskingHyperParameters(ask=lambda one: small.get(one.name, one.default))
@@ -164,9 +172,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        train(arguments.measure, arguments.folder)
+        train(arguments.measure, arguments.folder, arguments.data)
         return 0
     show_rows(arguments.rounds)
     show_trials(arguments.trials)
