@@ -1,6 +1,6 @@
 """The trials of a study as rows that people read: in the terminal, in MLflow, in a script."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from search.messages import Member, Outcome, Parameters, Scalar
@@ -105,49 +105,46 @@ def write_parameters(parameters: Parameters) -> str:
     return " ".join(f"{name}={write_scalar(value)}" for name, value in parameters.items())
 
 
-def write_markdown(rows: Iterable[TrialRow], direction: str, metric: str) -> str:
+def write_markdown(leaders: Sequence[TrialRow], metric: str) -> str:
     """Write the best trials as a Markdown table.
 
     Args:
-        rows: Trials of any outcome.
-        direction: "maximize" or "minimize".
+        leaders: The complete trials, best first.
         metric: The objective's name.
 
     Returns:
         A table of at most ten trials, or one sentence if none is complete.
     """
-    leaders = rank(rows, direction)[:LEADERS]
     if not leaders:
         return "No trial is complete yet."
     lines = [f"| trial | {metric} | epoch | weights | hyperparameters |", "|---|---|---|---|---|"]
     lines += [
         f"| {row.number} | {row.value:.4f} | {(row.best_epoch or 0) + 1} "
         f"| {row.parameter_count or 0:,} | {write_parameters(row.parameters)} |"
-        for row in leaders
+        for row in leaders[:LEADERS]
     ]
     return "\n".join(lines)
 
 
-def rank_lengths(rows: Iterable[TrialRow], direction: str) -> list[tuple[str, int, TrialRow]]:
+def rank_lengths(leaders: Sequence[TrialRow]) -> list[tuple[str, int, TrialRow]]:
     """Find the best complete trial of each sequence length.
 
     Args:
-        rows: Trials of any outcome.
-        direction: "maximize" or "minimize".
+        leaders: The complete trials, best first.
 
     Returns:
         For each length, or range of lengths where there are many: its name, how many complete
         trials have it, and the best of them; the shortest first. Nothing where all trials have
         one length.
     """
-    leaders = [row for row in rank(rows, direction) if "sequence_length" in row.parameters]
-    lengths = sorted({int(row.parameters["sequence_length"] or 0) for row in leaders})
+    known = [row for row in leaders if "sequence_length" in row.parameters]
+    lengths = sorted({int(row.parameters["sequence_length"] or 0) for row in known})
     if len(lengths) <= 1:
         return []
     count = min(len(lengths), LENGTHS)
     edges = [lengths[len(lengths) * part // count] for part in range(count)]
     groups: dict[int, list[TrialRow]] = {edge: [] for edge in edges}
-    for row in leaders:
+    for row in known:
         length = int(row.parameters["sequence_length"] or 0)
         groups[max(edge for edge in edges if edge <= length)].append(row)
     return [(_write_range(group), len(group), group[0]) for group in groups.values()]
@@ -159,20 +156,18 @@ def _write_range(rows: list[TrialRow]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def write_study(rows: Iterable[TrialRow], direction: str, metric: str) -> str:
+def write_study(leaders: Sequence[TrialRow], metric: str) -> str:
     """Write what is known of a study as Markdown: the best trials, and the best by length.
 
     Args:
-        rows: Trials of any outcome.
-        direction: "maximize" or "minimize".
+        leaders: The complete trials, best first.
         metric: The objective's name.
 
     Returns:
         Markdown.
     """
-    rows = list(rows)
-    text = write_markdown(rows, direction, metric)
-    lengths = rank_lengths(rows, direction)
+    text = write_markdown(leaders, metric)
+    lengths = rank_lengths(leaders)
     if not lengths:
         return text
     lines = [f"| sequence length | trials | best {metric} | trial |", "|---|---|---|---|"]

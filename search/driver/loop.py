@@ -197,6 +197,7 @@ class StudyLoop:
             budget=budget,
             spent=spent,
             rows=tuple(self._trials.rows.values()),
+            leaders=self._trials.leaders,
             elapsed_seconds=elapsed,
             seconds_left=elapsed / ended * (budget - spent) if ended else None,
         )
@@ -362,9 +363,7 @@ class StudyLoop:
         leaders = self._trials.leaders
         self._tracker.log_study(
             metrics={"best_objective": leaders[0].value or 0.0} if leaders else {},
-            description=write_study(
-                self._trials.rows.values(), self._trials.direction, self._config.objective.metric
-            ),
+            description=write_study(leaders, self._config.objective.metric),
         )
         self._room.view.end_trial(row, self.status())
 

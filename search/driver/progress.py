@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from search.driver.leaderboard import TrialRow, count_outcomes, rank, write_parameters
+from search.driver.leaderboard import TrialRow, count_outcomes, write_parameters
 from search.messages import Outcome
 
 READ_AT_ONCE = 20
@@ -32,6 +32,7 @@ class StudyStatus:
         budget: Trials in the whole study.
         spent: Trials charged to the budget that have ended.
         rows: Every trial, running ones included.
+        leaders: The complete ones, best first.
         elapsed_seconds: Since this launch.
         seconds_left: An estimate, or ``None`` before the first trial's end.
     """
@@ -43,6 +44,7 @@ class StudyStatus:
     budget: int
     spent: int
     rows: Sequence[TrialRow]
+    leaders: Sequence[TrialRow]
     elapsed_seconds: float
     seconds_left: float | None
 
@@ -182,10 +184,10 @@ def write_row(row: TrialRow, metric: str) -> str:
 
 def write_status(status: StudyStatus) -> str:
     """Write where the study stands on one line."""
-    leaders = rank(status.rows, status.direction)
     best = "none yet"
-    if leaders:
-        best = f"{status.metric} {leaders[0].value:.4f} (trial {leaders[0].number})"
+    if status.leaders:
+        first = status.leaders[0]
+        best = f"{status.metric} {first.value:.4f} (trial {first.number})"
     left = "" if status.seconds_left is None else f", {write_seconds(status.seconds_left)} left"
     return f"{status.spent}/{status.budget}, best {best}{left}"
 

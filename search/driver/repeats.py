@@ -101,7 +101,7 @@ def find_winner(
     decision = decide(finalists, repeats, trials.direction, config, together)
     view.say(decision.sentence)
     mean = decision.together or decision.means.get(str(decision.trial))
-    table = write_study(trials.rows.values(), trials.direction, metric)
+    table = write_study(trials.leaders, metric)
     tracker.log_study(
         metrics=_list_metrics(decision, mean),
         tags={"decision": decision.sentence},

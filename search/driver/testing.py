@@ -88,7 +88,7 @@ def _describe(trials: Trials, test: Mapping[str, Any]) -> str:
     found = (
         f"On the test targets, looked at {looks}: {metric} {test['scores'][metric]:.4f} ({naive})."
     )
-    table = write_study(trials.rows.values(), trials.direction, metric)
+    table = write_study(trials.leaders, metric)
     decided = trials.decision.get("sentence", "")
     return "\n\n".join(part for part in (decided, found, table) if part)
 

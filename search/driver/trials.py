@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.search_space import IntersectionSearchSpace
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -78,9 +79,12 @@ class Trials:
         self.config = config
         self._study = _open_study(storage, config, direction)
         self._open: dict[int, optuna.Trial] = {}
+        self._leaders: list[TrialRow] | None = None
+        self._space = IntersectionSearchSpace(include_pruned=True)
         trials = self._study.get_trials(deepcopy=False)
         self.rows = {t.number: read_row(t) for t in trials if t.state is not TrialState.WAITING}
         self._reported = {t.number: len(t.intermediate_values) for t in trials}
+        self._free = {n for n, row in self.rows.items() if row.outcome is Outcome.INVALID}
         self.notes: dict[str, Any] = dict(self._study.user_attrs)
         self._roll_forward()
 
@@ -92,7 +96,7 @@ class Trials:
     @property
     def charged(self) -> int:
         """The trials that the budget pays for: a candidate that cannot be built is free."""
-        return sum(row.outcome is not Outcome.INVALID for row in self.rows.values())
+        return len(self.rows) - len(self._free)
 
     @property
     def unfinished(self) -> bool:
@@ -114,15 +118,13 @@ class Trials:
         """
         leaders = self.leaders
         refits = self.config.training.refit and self.config.task.kind != "anomaly"
-        # Of equal hyperparameters trial 0 stands for all, as what the others are compared with.
-        first = sorted(leaders, key=lambda row: row.number != DEFAULTS)
-        distinct = [
-            row
-            for row in leaders
-            if row is next(one for one in first if one.parameters == row.parameters)
-            # without a refit it is the searched weights that are exported
-            and (refits or row.weights)
-        ]
+        stands: dict[frozenset[tuple[str, Scalar]], int] = {}
+        for row in leaders:  # of equals the best one, or trial 0: what others are compared with
+            one = frozenset(row.parameters.items())
+            stands[one] = DEFAULTS if row.number == DEFAULTS else stands.get(one, row.number)
+        numbers = set(stands.values())
+        # without a refit it is the searched weights that are exported
+        distinct = [row for row in leaders if row.number in numbers and (refits or row.weights)]
         chosen = distinct[: self.config.winner.candidates]
         held = {DEFAULTS, self.notes.get("winner", {}).get("trial")}
         return chosen + [row for row in distinct if row.number in held and row not in chosen]
@@ -157,7 +159,9 @@ class Trials:
     @property
     def leaders(self) -> list[TrialRow]:
         """The complete trials, best first."""
-        return rank(self.rows.values(), self.direction)
+        if self._leaders is None:
+            self._leaders = rank(self.rows.values(), self.direction)
+        return list(self._leaders)
 
     def begin(self, listing: tuple[Listed, ...]) -> None:
         """Queue the default hyperparameters, which become trial 0 of a new study.
@@ -172,7 +176,7 @@ class Trials:
     def ask(self) -> int:
         """Open the next trial and return its number."""
         enqueue_next(self._study, self.config.sampler.queue)
-        trial = ask_trial(self._study, self.config.sampler, self.config.seed)
+        trial = ask_trial(self._study, self.config.sampler, self.config.seed, self._space)
         self._open[trial.number] = trial
         self._reported[trial.number] = 0
         self.rows[trial.number] = TrialRow(number=trial.number, seed=self.seed(trial.number))
@@ -186,9 +190,7 @@ class Trials:
         orphans = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         for orphan in orphans:
             number = orphan.number
-            self._open[number] = continue_trial(
-                self._study, number, self.config.sampler, self.config.seed
-            )
+            self._open[number] = self._continue(number)
             # What was reported is kept: it may be cut short before it reports anything again.
             self.rows[number] = replace(read_row(orphan), outcome=None, seed=self.seed(number))
         return [orphan.number for orphan in orphans]
@@ -273,8 +275,12 @@ class Trials:
         for orphan in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             number = orphan.number
             if self.rows[number].outcome in STATES:
-                trial = continue_trial(self._study, number, self.config.sampler, self.config.seed)
-                self._tell(trial, self.rows[number])
+                self._tell(self._continue(number), self.rows[number])
+
+    def _continue(self, number: int) -> optuna.Trial:
+        return continue_trial(
+            self._study, number, self.config.sampler, self.config.seed, self._space
+        )
 
     def _tell(self, trial: optuna.Trial, row: TrialRow) -> None:
         """Tell Optuna how a trial ended, unless it goes on in another launch."""
@@ -300,8 +306,13 @@ class Trials:
                 self._update(row.number, weights="")
 
     def _update(self, number: int, **changes: Any) -> TrialRow:
-        self.rows[number] = replace(self.rows[number], **changes)
-        return self.rows[number]
+        before = self.rows[number]
+        row = self.rows[number] = replace(before, **changes)
+        if Outcome.COMPLETE in (before.outcome, row.outcome):
+            self._leaders = None
+        if row.outcome is Outcome.INVALID:
+            self._free.add(number)
+        return row
 
 
 def _open_study(storage: BaseStorage, config: StudyConfig, direction: Direction) -> optuna.Study:

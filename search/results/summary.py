@@ -81,7 +81,7 @@ def draw_leaderboard(summary: StudySummary) -> Table:
 
 def _draw_lengths(summary: StudySummary) -> Table | None:
     """Draw the best complete trial of each sequence length, or nothing where there is one."""
-    lengths = rank_lengths(summary.rows, summary.direction)
+    lengths = rank_lengths(summary.leaders)
     if not lengths:
         return None
     metric = summary.config.objective.metric

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from playwright.sync_api import expect, sync_playwright
 
 from search.config import TrackingConfig
-from search.driver.leaderboard import PALETTE, TrialRow, write_study
+from search.driver.leaderboard import PALETTE, TrialRow, rank, write_study
 from search.driver.tracking.mlflow_tracker import open_tracker
 from search.driver.tracking.store import store_uri
 from search.messages import CandidateBuilt, EpochReport, Outcome, TrialEnded
@@ -69,7 +69,8 @@ def fill_store(folder: Path, study: str, direction: str) -> None:
         for number, ended in enumerate(ENDINGS)
     ]
     tracker.log_study(
-        metrics={"best_objective": 0.9375}, description=write_study(rows, direction, "accuracy")
+        metrics={"best_objective": 0.9375},
+        description=write_study(rank(rows, direction), "accuracy"),
     )
     tracker.close("FINISHED")
 

@@ -599,12 +599,12 @@ def test_the_finalists_are_the_best_distinct_trials_and_the_defaults(
     launch.run()
     trials = launch.trials
     assert [row.number for row in trials.finalists] == [5, 4, 0]
-    trials.rows[4] = replace(trials.rows[4], parameters=trials.rows[5].parameters)
+    trials._update(4, parameters=trials.rows[5].parameters)
     assert [row.number for row in trials.finalists] == [5, 3, 0]
-    trials.rows[2] = replace(trials.rows[2], parameters=trials.rows[0].parameters, value=0.9)
+    trials._update(2, parameters=trials.rows[0].parameters, value=0.9)
     # Of equals, trial 0 is the one to compare with.
     assert [row.number for row in trials.finalists] == [5, 3, 0]
-    trials.rows[0] = replace(trials.rows[0], outcome=Outcome.DIVERGED)
+    trials._update(0, outcome=Outcome.DIVERGED)
     assert [row.number for row in trials.finalists] == [2, 5]
 
 
@@ -621,7 +621,7 @@ def test_without_a_refit_only_trials_whose_weights_are_kept_are_finalists(
     launch.run()
     trials = launch.trials
     assert trials.finalists == []
-    trials.rows[2] = replace(trials.rows[2], weights="trial_00002.npz")
+    trials._update(2, weights="trial_00002.npz")
     assert [row.number for row in trials.finalists] == [2]
 
 

@@ -1,5 +1,8 @@
+import copy
+
 import optuna
 import pytest
+from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import TrialState
 
 from search.config import SamplerConfig
@@ -77,6 +80,25 @@ def test_a_resumed_study_goes_on_as_an_uninterrupted_one_and_repeats_nothing(sto
     resumed = run(storage, 10, config)
     assert resumed == whole
     assert len({tuple(parameters.items()) for parameters in resumed}) == 24
+
+
+def test_samplers_that_share_a_search_space_suggest_what_optunas_own_does(storage):
+    space, names = IntersectionSearchSpace(include_pruned=True), list(SPACE)
+    study = open_study(storage)
+    plain = open_study(optuna.storages.InMemoryStorage())
+    for number in range(40):
+        left_out = names[number % len(names)] if number % 7 == 3 else None  # unlike the others
+        asked = {name: domain for name, domain in SPACE.items() if name != left_out}
+        own = copy.copy(plain)
+        both = ask_trial(study, TPE, 7, space), own.ask()
+        own.sampler = optuna.samplers.TPESampler(seed=sampler_seed(7, number))
+        found = [{n: suggest(one, n, domain) for n, domain in asked.items()} for one in both]
+        assert found[0] == found[1]
+        for one, trial in zip((study, plain), both, strict=True):
+            value = sum(v for v in found[0].values() if isinstance(v, float | int))
+            state = optuna.trial.TrialState.PRUNED if number % 5 == 0 else None
+            one.tell(trial, None if state else value, state=state)
+    assert set(space.calculate(study)) < set(names)
 
 
 @pytest.mark.parametrize("config", [RANDOM, TPE])
