@@ -8,6 +8,7 @@
     - OversizedModel
     - DivergedTraining
     - OutOfMemory
+    - OvertimeTraining
   x TrackingError     the tracking store cannot be opened, or did not take everything: the message says which
   x StudyError        the study cannot be opened, continued or exported: the message says why
   x StudyStopped      too many failures in a row: look at the last one
@@ -47,6 +48,10 @@ class DivergedTraining(CandidateError):
 
 class OutOfMemory(CandidateError):
     """The device could not hold the model or a batch."""
+
+
+class OvertimeTraining(CandidateError):
+    """One epoch would take longer than ``training.max_seconds`` allows for the whole trial."""
 
 
 class TrackingError(SearchError):

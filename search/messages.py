@@ -73,7 +73,8 @@ class WorkerSetup:
         log: File that the worker's own output goes to.
         cores: The CPU cores that it may use; empty for all.
         gpu: The GPU that it may use, as CUDA names it; empty for none to choose.
-        gpu_memory_mb: What that GPU has, in MiB; ``None`` where nobody knows.
+        gpu_sharers: How many workers train on that GPU.
+        gpu_memory_mb: This worker's part of what that GPU has, in MiB; ``None`` where nobody knows.
     """
 
     config: StudyConfig
@@ -82,6 +83,7 @@ class WorkerSetup:
     log: Path
     cores: tuple[int, ...] = ()
     gpu: str = ""
+    gpu_sharers: int = 1
     gpu_memory_mb: int | None = None
 
 
@@ -104,16 +106,48 @@ class ListSpace:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What one epoch of a candidate consists of.
+
+    Attributes:
+        steps: Steps of training.
+        waits: Steps that its recurrent layers take one after another, in all of those.
+        work: Multiplications of a weight, in all of those.
+    """
+
+    steps: int
+    waits: int
+    work: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """How long the parts of an epoch take here, in seconds, as earlier trials have shown."""
+
+    epoch: float
+    step: float
+    wait: float
+    work: float
+
+    def predict(self, cost: Cost) -> float:
+        """Predict how long one epoch takes, scored and reported, in seconds."""
+        steps = self.step * cost.steps + self.wait * cost.waits
+        return self.epoch + steps + self.work * cost.work
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainTrial:
     """Build and train the candidate of one trial.
 
     Attributes:
         number: The trial's number in its study.
         seed: Seeds the weights, the order of batches and dropout.
+        rates: How long things take here; ``None`` while too little is known.
     """
 
     number: int
     seed: int
+    rates: Rates | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,11 +298,14 @@ class SpaceListed:
         listing: The hyperparameters, in the order asked for.
         error: Why the default candidate cannot be built, or empty.
         notes: What a person should know, for example a name asked for twice.
+        memory_mb: What training the default candidate will take, beside what a worker holds
+            anyway, in MiB, as a guess.
     """
 
     listing: tuple[Listed, ...]
     error: str = ""
     notes: tuple[str, ...] = ()
+    memory_mb: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,6 +334,8 @@ class CandidateBuilt:
             every trial of a study, whatever its sequence length.
         notes: What the space clipped, one sentence each.
         epochs: Epochs that it was trained before its worker died: it goes on after them.
+        cost: What an epoch consists of; ``None`` where nobody can say: of a ``fit`` of the
+            hypermodel's own, or a model whose layers cannot be listed.
     """
 
     parameters: Parameters
@@ -304,6 +343,7 @@ class CandidateBuilt:
     targets_hash: str = ""
     notes: tuple[str, ...] = ()
     epochs: int = 0
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

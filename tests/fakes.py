@@ -10,6 +10,7 @@ from search.driver.progress import PlainView, StudyStatus
 from search.messages import (
     Answer,
     CandidateBuilt,
+    Cost,
     DiskNews,
     EpochReport,
     FloatDomain,
@@ -162,7 +163,8 @@ class ScriptedExecutor:
             answer = self._heard[slot]
             assert isinstance(answer, Answer)
             parameters[listed.name] = answer.value
-        yield CandidateBuilt(parameters=parameters, parameter_count=100)
+        cost = Cost(steps=10, waits=80, work=1e6 * float(parameters["units"] or 0))
+        yield CandidateBuilt(parameters=parameters, parameter_count=100, cost=cost)
         yield from self._train(slot, number, parameters)
 
     def _train(
@@ -203,6 +205,7 @@ class ScriptedExecutor:
             best_epoch=curve.index(max(curve)),
             epochs=len(curve),
             parameters=parameters,
+            seconds=0.02 * len(curve),
             reason=reason,
         )
 
@@ -219,6 +222,7 @@ class MemoryTracker:
         self.refits: dict[tuple[int, int], TrialEnded] = {}
         self.baselines: dict[str, Mapping[str, float]] = {}
         self.study: dict[str, float] = {}
+        self.points: list[dict[str, float]] = []
         self.tags: dict[str, str] = {}
         self.description = ""
         self.texts: dict[str, str] = {}
@@ -256,6 +260,7 @@ class MemoryTracker:
         description: str = "",
     ) -> None:
         self.study |= metrics or {}
+        self.points += [dict(metrics)] if metrics else []
         self.tags |= tags or {}
         self.description = description or self.description
 

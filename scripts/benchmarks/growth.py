@@ -33,15 +33,15 @@ TARGETS = 5_000
 ENDED = re.compile(rb"trial \d+ \| ")
 
 
-def run(words: Sequence[str], folder: Path) -> list[tuple[float, float]]:
-    """Launch a study, and note time and the driver's memory as each trial ends.
+def run(words: Sequence[str], folder: Path) -> list[tuple[float, float, float]]:
+    """Launch a study, and note the time and what the driver took as each trial ends.
 
     Args:
         words: The study's settings, as on the command line.
         folder: The storage folder.
 
     Returns:
-        Seconds since the launch and MiB, for each trial.
+        Seconds since the launch, seconds of the processor and MiB, for each trial.
     """
     command = [sys.executable, str(LAUNCH), *words, "--storage.folder", str(folder)]
     command += ["--pruner.name", "none", "--winner.repeats", "0", "--training.refit", "false"]
@@ -53,10 +53,17 @@ def run(words: Sequence[str], folder: Path) -> list[tuple[float, float]]:
     ) as driver:
         for line in driver.stderr or ():
             if ENDED.search(line):
-                seen.append((time.monotonic() - began, own_memory_mb(driver.pid)))
+                own = processor_seconds(driver.pid), own_memory_mb(driver.pid)
+                seen.append((time.monotonic() - began, *own))
     if driver.returncode:
         raise RuntimeError(f"The study ended with {driver.returncode}.")
     return seen
+
+
+def processor_seconds(process: int) -> float:
+    """Say how long a process has had a processor, all its threads together, in seconds."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def own_memory_mb(process: int) -> float:
@@ -79,13 +86,20 @@ def show_trials(trials: int) -> None:
         )
         seen = run([str(study), "--budget.trials", str(trials)], Path(name) / "runs")
     table = Table(box=None, pad_edge=False)
-    for head in ("trials", "milliseconds between ends", "driver's own memory, MiB"):
+    heads = (
+        "trials",
+        "ms between ends",
+        "ms of the driver's processor",
+        "driver's own memory, MiB",
+    )
+    for head in heads:
         table.add_column(head, justify="right")
     size = len(seen) // PARTS
     for first in range(size, len(seen) - size + 1, size):
         part = seen[first - 1 : first + size]
-        between = 1e3 * (part[-1][0] - part[0][0]) / (len(part) - 1)
-        table.add_row(f"{first + 1} to {first + size}", f"{between:.0f}", f"{part[-1][1]:.0f}")
+        took = [1e3 * (part[-1][what] - part[0][what]) / (len(part) - 1) for what in (0, 1)]
+        numbers = (f"{value:.0f}" for value in (*took, part[-1][2]))
+        table.add_row(f"{first + 1} to {first + size}", *numbers)
     Console(width=100).print(table)
 
 

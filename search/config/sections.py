@@ -128,6 +128,8 @@ class TrainingConfig(Section):
     """Whether the winner, with winner.members each member, is trained once more, on training and validation targets together and for as many epochs as its best one in the search was, before the one look at the test set. Never for anomaly, whose threshold rests on validation targets that were not learned."""
     max_seconds: float | None = Field(None, gt=0)
     """Time that one trial may take in one go, in seconds; then it ends as overtime, and the sampler learns from it."""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """What candidates compute with while they are trained and scored: Keras's policies. The mixed ones are faster on GPUs that have such units, and cost some of the score's last digits; weights, and what is exported, stay float32."""
     max_parameters: int = Field(5_000_000, ge=1)
     """Weights that a candidate may have at most."""
 
@@ -179,8 +181,8 @@ class WorkersConfig(Section):
 
     executor: Literal["processes", "inline"] = "processes"
     """processes: warm worker processes; inline: in the driver's own process, one at a time, for debugging."""
-    count: int | None = Field(None, ge=1)
-    """Trials trained at once; by default one a GPU, or one a core (at most 8)."""
+    count: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Trials trained at once. auto: one a GPU, or one a core (at most 8), as far as there is memory for so many of the default candidate. More than there are GPUs share them, each with its part of the memory and no more."""
     trials_each: int = Field(20, ge=1)
     """Trials after which a worker process is replaced, since TensorFlow's memory grows with each."""
     recycle_mb: int = Field(4096, ge=1)

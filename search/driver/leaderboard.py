@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from search.messages import Member, Outcome, Parameters, Scalar
+from search.messages import Cost, Member, Outcome, Parameters, Scalar
 from search.tasks import break_tie
 
 LEADERS = 10
@@ -43,6 +44,8 @@ class TrialRow:
         seed: The seed that it was trained with.
         weights: Path of its kept weights, or empty.
         latency_ms: The median time of a prediction for one window, in milliseconds.
+        cost: What one of its epochs consists of, where that is known.
+        epoch_seconds: What one of them takes, after the first, which compiles; ``None`` before.
     """
 
     number: int
@@ -58,6 +61,8 @@ class TrialRow:
     seed: int = 0
     weights: str = ""
     latency_ms: float | None = None
+    cost: Cost | None = None
+    epoch_seconds: float | None = None
 
     def as_member(self) -> Member:
         """Name the candidate as the search trained it."""
@@ -80,11 +85,18 @@ def rank(rows: Iterable[TrialRow], direction: str) -> list[TrialRow]:
     Returns:
         The complete ones; of equals, the one that ``break_tie`` prefers first, else the earlier.
     """
-    complete = [row for row in rows if row.outcome is Outcome.COMPLETE and row.value is not None]
+    return sorted(filter(is_ranked, rows), key=partial(rank_key, direction))
+
+
+def is_ranked(row: TrialRow) -> bool:
+    """Tell whether a trial is complete and has a value."""
+    return row.outcome is Outcome.COMPLETE and row.value is not None
+
+
+def rank_key(direction: str, row: TrialRow) -> tuple[float, float, int]:
+    """Say where a ranked trial stands: what sorts before it is better."""
     sign = -1.0 if direction == "maximize" else 1.0
-    return sorted(
-        complete, key=lambda row: (sign * (row.value or 0.0), break_tie(row.metrics), row.number)
-    )
+    return (sign * (row.value or 0.0), break_tie(row.metrics), row.number)
 
 
 def count_outcomes(rows: Iterable[TrialRow]) -> dict[str, int]:

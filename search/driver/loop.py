@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from search.driver.leaderboard import TrialRow, write_study
+from search.driver.costs import predict_again, predict_search
+from search.driver.leaderboard import TrialRow, write_markdown, write_study
 from search.driver.progress import StudyStatus
 from search.driver.requests import (
     AWAY_SECONDS,
@@ -100,7 +101,9 @@ class StudyLoop:
         self._failures = 0
         self._gave_up = ""
         self._lost = 0
+        self._finals_seconds = self._predict_finals()
         self._told = False
+        self._progress: tuple[dict[str, float], str] = {}, ""
 
     def run(self) -> Ending:
         """Run trials until none is left to begin and none is running.
@@ -125,6 +128,8 @@ class StudyLoop:
                 self._acknowledge()
         finally:
             self._abandon()
+        if self._ended:
+            self._log_progress(last=True)
         if self._gave_up:
             raise StudyStopped(self._gave_up)
         if self._room.interrupt.requested:
@@ -185,8 +190,6 @@ class StudyLoop:
 
     def status(self) -> StudyStatus:
         """Say where the study stands."""
-        elapsed = time.monotonic() - self._room.start
-        ended = sum(self._ended.values())
         unfinished = len(self._busy) + len(self._waiting)
         spent, budget = self._trials.charged - unfinished, self._config.budget.trials
         return StudyStatus(
@@ -198,9 +201,30 @@ class StudyLoop:
             spent=spent,
             rows=tuple(self._trials.rows.values()),
             leaders=self._trials.leaders,
-            elapsed_seconds=elapsed,
-            seconds_left=elapsed / ended * (budget - spent) if ended else None,
+            elapsed_seconds=time.monotonic() - self._room.start,
+            seconds_left=self._seconds_left(),
         )
+
+    def _seconds_left(self) -> float | None:
+        """Predict how long the search and the trainings after it still take."""
+        trials, limit = self._trials, self._config.budget.max_seconds
+        running = [trials.rows[number] for number in (*self._busy.values(), *self._waiting)]
+        unbegun = self._config.budget.trials - trials.charged
+        search = predict_search(running, trials.recent, unbegun, trials.rates)
+        if search is None:
+            return None
+        search /= self._room.executor.slots
+        if limit is not None:
+            search = min(search, limit - (time.monotonic() - self._room.start))
+        return max(0.0, search + self._finals_seconds)
+
+    def _predict_finals(self) -> float:
+        """Predict how long it takes to train the best trials again, were the search over now."""
+        config, slots = self._config, self._room.executor.slots
+        finalists = self._trials.finalists
+        again = [predict_again(row, row.as_member().epochs) for row in finalists]
+        refits = sum(again[: config.winner.members]) if config.training.refit else 0.0
+        return (config.winner.repeats * sum(again) + refits) / slots
 
     def _out_of_time(self) -> bool:
         limit = self._config.budget.max_seconds
@@ -233,7 +257,8 @@ class StudyLoop:
             self._watches[slot] = _Watch()
             self._begun[number] += 1
             self._tracker.start_trial(number)
-            order = TrainTrial(number=number, seed=self._trials.seed(number))
+            seed, rates = self._trials.seed(number), self._trials.rates
+            order = TrainTrial(number=number, seed=seed, rates=rates)
             self._room.executor.send(slot, order)
             if self._is_last(slot) and self._wants_more():
                 self._room.executor.prepare(slot)
@@ -360,12 +385,24 @@ class StudyLoop:
         self._tracker.end_trial(number, ended)
         self._count_failure(row)
         self._trials.keep_models(self._config.storage.kept_models)
-        leaders = self._trials.leaders
-        self._tracker.log_study(
-            metrics={"best_objective": leaders[0].value or 0.0} if leaders else {},
-            description=write_study(leaders, self._config.objective.metric),
-        )
+        self._finals_seconds = self._predict_finals()
+        self._log_progress()
         self._room.view.end_trial(row, self.status())
+
+    def _log_progress(self, *, last: bool = False) -> None:
+        """Record the best so far where it has changed, and all that is described when the search ends.
+
+        MLflow looks through all earlier points of a run for each new one, and to describe all trials
+        takes longer the more there are.
+        """
+        leaders, metric = self._trials.leaders, self._config.objective.metric
+        best = {"best_objective": leaders[0].value or 0.0} if leaders else {}
+        table = write_markdown(leaders, metric)
+        if last or (best, table) != self._progress:
+            changed = best != self._progress[0]
+            text = write_study(leaders, metric)
+            self._tracker.log_study(metrics=best if changed else {}, description=text)
+            self._progress = best, table
 
     def _abandon(self) -> None:
         """Leave what is begun and not ended for the next launch, and say so."""

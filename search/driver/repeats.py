@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from search.config import StudyConfig
 from search.data.preparation import prepare_data
 from search.data.sequences import SequenceData
 from search.data.splits import DRAWN
+from search.driver.costs import predict_again
 from search.driver.decision import Decision, Repeat, Scores, choose_members, decide
 from search.driver.intervals import Mean
 from search.driver.leaderboard import TrialRow, write_study
@@ -78,12 +79,7 @@ def find_winner(
         # the mean of several is scored by the weights of each
         if one.value is None or not several or Path(one.weights).is_file()
     }
-    missing = [
-        (row, repeat)
-        for repeat in range(config.winner.repeats)
-        for row in finalists
-        if (row.number, repeat) not in done
-    ]
+    missing = list_missing(finalists, config.winner.repeats, done)
     place = _repeats_folder(config)
     needed = range(config.winner.repeats) if several else sorted({number for _, number in missing})
     sides = {number: _make_sides(trials, number, place, task, own) for number in needed}
@@ -110,6 +106,28 @@ def find_winner(
     # Only now: a launch that finds this note decides nothing again, and tells MLflow nothing.
     trials.note("winner", asdict(decision))
     shutil.rmtree(place, ignore_errors=True)
+
+
+def list_missing(
+    finalists: Sequence[TrialRow], repeats: int, done: Container[tuple[int, int]]
+) -> list[tuple[TrialRow, int]]:
+    """List the trainings that are still to be done.
+
+    Args:
+        finalists: The trials that are trained again.
+        repeats: How often each.
+        done: Number and repeat of those that are done.
+
+    Returns:
+        Trial and repeat, the longest first: at the end no worker waits long for another's.
+    """
+    missing = [
+        (row, repeat)
+        for repeat in range(repeats)
+        for row in finalists
+        if (row.number, repeat) not in done
+    ]
+    return sorted(missing, key=lambda one: -predict_again(one[0], one[0].as_member().epochs))
 
 
 def _list_metrics(decision: Decision, mean: Mean | None) -> dict[str, float]:

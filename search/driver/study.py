@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,8 +17,9 @@ from search.data.preparation import prepare_data
 from search.data.targets import sequence_lengths
 from search.driver.examining import examine_finalists
 from search.driver.executors.base import Executor
-from search.driver.executors.devices import default_slots, find_backend
+from search.driver.executors.devices import choose_slots, find_backend, visible_gpus
 from search.driver.executors.inline import InlineExecutor
+from search.driver.executors.memory import count_fitting, free_memory_mb
 from search.driver.executors.processes import ProcessExecutor
 from search.driver.folders import log_path, make_folder
 from search.driver.interrupts import watch_interrupts
@@ -37,7 +38,7 @@ from search.driver.tracking.spool import spool_path
 from search.driver.tracking.tracker import Tracker
 from search.driver.trials import Trials, weights_folder
 from search.errors import ConfigError, TrackingError
-from search.messages import Table, WorkerSetup
+from search.messages import SpaceListed, Table, WorkerReady, WorkerSetup
 from search.tasks import Baseline, Direction, make_task, objective_direction
 
 HURRIED_SECONDS = 2.0
@@ -121,16 +122,15 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
             )
             _send_what_waits(config, folder, view, finished)
             return summarize(config, finished, Ending.FINISHED)
-        executor = _make_executor(config)
-        stack.callback(executor.stop)
-        executor.start(_make_setup(config, folder, data_folder))
+        setup = _make_setup(config, folder, data_folder)
+        executor = _start_workers(config, choose_slots(config.workers.count), setup, stack)
         view.say(f"Starting {executor.slots} workers.")
         tracking = _load_tracking()
         tracking.ready_store(config.tracking, folder)  # while the workers come up
         baselines = task.baselines(data)
         naive = _best_naive(baselines, config.objective.metric, direction)
         room = Room(config=config, executor=executor, view=view, interrupt=interrupt, start=start)
-        listed, ready = list_space(room)
+        room, listed, ready = _list_space(room, setup, stack)
         for note in (*listed.notes, *describe_queue(listed.listing, config.sampler.queue)):
             view.say(f"Note: {note}")
         if not storage.holds(config.name):
@@ -219,10 +219,37 @@ def _best_naive(baselines: Sequence[Baseline], metric: str, direction: str) -> f
     return choose(known)
 
 
-def _make_executor(config: StudyConfig) -> Executor:
-    if config.workers.executor == "inline":
-        return InlineExecutor()
-    return ProcessExecutor(config.workers.count or default_slots())
+def _start_workers(
+    config: StudyConfig, slots: int, setup: WorkerSetup, stack: ExitStack
+) -> Executor:
+    """Start loading what workers need; they end with the stack."""
+    executor: Executor = InlineExecutor()
+    if config.workers.executor == "processes":
+        executor = ProcessExecutor(slots)
+    stack.callback(executor.stop)
+    executor.start(setup)
+    return executor
+
+
+def _list_space(
+    room: Room, setup: WorkerSetup, stack: ExitStack
+) -> tuple[Room, SpaceListed, dict[int, WorkerReady]]:
+    """List the space, and leave no more workers than find room in this machine's memory."""
+    listed, ready = list_space(room)
+    slots = room.executor.slots
+    # Not on GPUs: there each worker has one, or was asked to share it.
+    if room.config.workers.count != "auto" or visible_gpus():
+        return room, listed, ready
+    fitting = count_fitting(slots, listed.memory_mb, free_memory_mb())
+    if fitting == slots:
+        return room, listed, ready
+    room.view.say(
+        f"Starting {fitting} workers in place of {slots}: to train the default candidate takes about "
+        f"{listed.memory_mb:,.0f} MiB. workers.count says how many, whatever they take."
+    )
+    room.executor.stop()
+    room = replace(room, executor=_start_workers(room.config, fitting, setup, stack))
+    return room, *list_space(room)
 
 
 def _make_setup(config: StudyConfig, folder: Path, data: Path) -> WorkerSetup:

@@ -1,5 +1,7 @@
 """The trials of one study: what Optuna holds of them, and what is decided about them."""
 
+from bisect import bisect_left, insort
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -12,7 +14,8 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.config import StudyConfig
-from search.driver.leaderboard import TrialRow, rank
+from search.driver.costs import learn_rates, typical_epoch
+from search.driver.leaderboard import TrialRow, is_ranked, rank, rank_key
 from search.driver.optimization import (
     ask_trial,
     check_queue,
@@ -25,6 +28,7 @@ from search.driver.optimization import (
 from search.driver.pruners import make_pruner, prune_reason
 from search.messages import (
     CandidateBuilt,
+    Cost,
     EpochReport,
     Listed,
     Outcome,
@@ -53,6 +57,8 @@ failed; from a pruned one that broke a constraint they learn where not to look."
 DEFAULTS = 0
 """The trial that has the default hyperparameters. What the search gained is measured against its
 value, so no pruner ends it."""
+RECENT = 100
+"""Ended trials that others' costs are predicted from: so many that it takes no longer as a study grows."""
 BEGUN = "begun"
 """The trial attribute that holds after how many epochs it was begun last, and how often."""
 RECORD = "record"
@@ -72,6 +78,8 @@ class Trials:
         direction: "maximize" or "minimize".
         config: The study.
         notes: What is noted of the study itself.
+        recent: The trials that ended last.
+        rates: How long things take here, as they have shown; ``None`` while too little is known.
     """
 
     def __init__(self, *, storage: BaseStorage, config: StudyConfig, direction: Direction) -> None:
@@ -79,11 +87,15 @@ class Trials:
         self.config = config
         self._study = _open_study(storage, config, direction)
         self._open: dict[int, optuna.Trial] = {}
-        self._leaders: list[TrialRow] | None = None
         self._space = IntersectionSearchSpace(include_pruned=True)
         trials = self._study.get_trials(deepcopy=False)
         self.rows = {t.number: read_row(t) for t in trials if t.state is not TrialState.WAITING}
         self._reported = {t.number: len(t.intermediate_values) for t in trials}
+        self._seconds: defaultdict[int, list[float]] = defaultdict(list)
+        ended = [row for row in self.rows.values() if row.outcome in STATES]
+        self.recent = deque(ended, maxlen=RECENT)
+        self.rates = learn_rates(self.recent)
+        self._ranked = rank(self.rows.values(), direction)
         self._free = {n for n, row in self.rows.items() if row.outcome is Outcome.INVALID}
         self.notes: dict[str, Any] = dict(self._study.user_attrs)
         self._roll_forward()
@@ -116,18 +128,36 @@ class Trials:
 
         With them whoever won before: a larger budget's luckier trials have to beat it.
         """
-        leaders = self.leaders
+        default = self.rows.get(DEFAULTS)
+        first = _name_parameters(default) if default and is_ranked(default) else None
+        decided = self.notes.get("winner", {}).get("trial")
+        awaited, wanted = {decided} & self.rows.keys(), self.config.winner.candidates
+        seen, chosen, held = (
+            set[frozenset[tuple[str, Scalar]]](),
+            list[TrialRow](),
+            list[TrialRow](),
+        )
+        for row in self._ranked:
+            if len(chosen) == wanted and not awaited:
+                break
+            awaited.discard(row.number)
+            name = _name_parameters(row)
+            # Of equals the best one stands for all, or trial 0, as what the others are compared with.
+            if name in seen or (name == first and row.number != DEFAULTS):
+                continue
+            seen.add(name)
+            if self._can_win(row) and len(chosen) < wanted:
+                chosen.append(row)
+            elif self._can_win(row) and row.number == decided:
+                held.append(row)
+        if default and first and self._can_win(default) and default.number != decided:
+            held += [default] if default.number not in {row.number for row in chosen} else []
+        return chosen + rank(held, self.direction)
+
+    def _can_win(self, row: TrialRow) -> bool:
+        """Tell whether a trial can be exported: without a refit it is the searched weights that are."""
         refits = self.config.training.refit and self.config.task.kind != "anomaly"
-        stands: dict[frozenset[tuple[str, Scalar]], int] = {}
-        for row in leaders:  # of equals the best one, or trial 0: what others are compared with
-            one = frozenset(row.parameters.items())
-            stands[one] = DEFAULTS if row.number == DEFAULTS else stands.get(one, row.number)
-        numbers = set(stands.values())
-        # without a refit it is the searched weights that are exported
-        distinct = [row for row in leaders if row.number in numbers and (refits or row.weights)]
-        chosen = distinct[: self.config.winner.candidates]
-        held = {DEFAULTS, self.notes.get("winner", {}).get("trial")}
-        return chosen + [row for row in distinct if row.number in held and row not in chosen]
+        return refits or bool(row.weights)
 
     @property
     def winner(self) -> TrialRow | None:
@@ -159,9 +189,7 @@ class Trials:
     @property
     def leaders(self) -> list[TrialRow]:
         """The complete trials, best first."""
-        if self._leaders is None:
-            self._leaders = rank(self.rows.values(), self.direction)
-        return list(self._leaders)
+        return list(self._ranked)
 
     def begin(self, listing: tuple[Listed, ...]) -> None:
         """Queue the default hyperparameters, which become trial 0 of a new study.
@@ -204,6 +232,7 @@ class Trials:
         before, times = trial.user_attrs.get(BEGUN, (reported, 0))
         times = times + 1 if before == reported else 1
         trial.set_user_attr(BEGUN, (reported, times))
+        self._seconds[number].clear()  # its next epoch compiles again
         return int(times)
 
     def reported(self, number: int) -> int:
@@ -231,7 +260,12 @@ class Trials:
                 f"targets_hash={built.targets_hash!r} in trial {number}, the study has "
                 f"{expected!r}."
             )
-        self._update(number, parameters=built.parameters, parameter_count=built.parameter_count)
+        self._update(
+            number,
+            parameters=built.parameters,
+            parameter_count=built.parameter_count,
+            cost=built.cost,
+        )
 
     def report(self, number: int, report: EpochReport) -> Verdict:
         """Take in an epoch and decide whether the trial goes on."""
@@ -239,7 +273,14 @@ class Trials:
         if report.epoch >= self._reported[number]:
             trial.report(report.best, report.epoch)
             self._reported[number] = report.epoch + 1
-        self._update(number, value=report.best, epochs=self._reported[number])
+        seconds = self._seconds[number]
+        seconds.append(report.seconds)
+        self._update(
+            number,
+            value=report.best,
+            epochs=self._reported[number],
+            epoch_seconds=typical_epoch(seconds),
+        )
         # A trial that begins again passes its old epochs; the last one is judged again, since
         # the driver may have died before it acted on it.
         judged = number != DEFAULTS and report.epoch + 1 == self._reported[number]
@@ -268,6 +309,10 @@ class Trials:
         if ended.outcome is Outcome.INTERRUPTED:  # to be begun again by whoever asks for it
             trial.set_user_attr(BEGUN, (self._reported[number], 0))
         self._tell(trial, row)
+        self._seconds.pop(number, None)
+        if row.outcome in STATES:
+            self.recent.append(row)
+            self.rates = learn_rates(self.recent)
         return row
 
     def _roll_forward(self) -> None:
@@ -308,11 +353,19 @@ class Trials:
     def _update(self, number: int, **changes: Any) -> TrialRow:
         before = self.rows[number]
         row = self.rows[number] = replace(before, **changes)
-        if Outcome.COMPLETE in (before.outcome, row.outcome):
-            self._leaders = None
+        key = partial(rank_key, self.direction)
+        if is_ranked(before):
+            del self._ranked[bisect_left(self._ranked, key(before), key=key)]
+        if is_ranked(row):
+            insort(self._ranked, row, key=key)
         if row.outcome is Outcome.INVALID:
             self._free.add(number)
         return row
+
+
+def _name_parameters(row: TrialRow) -> frozenset[tuple[str, Scalar]]:
+    """Make of a trial's hyperparameters what equal ones share."""
+    return frozenset(row.parameters.items())
 
 
 def _open_study(storage: BaseStorage, config: StudyConfig, direction: Direction) -> optuna.Study:
@@ -346,6 +399,7 @@ def read_row(trial: FrozenTrial) -> TrialRow:
         told = trial.intermediate_values
         value = told[max(told)] if told else None
         return TrialRow(number=trial.number, value=value, epochs=len(told))
-    row = TrialRow(**{**record, "outcome": Outcome(record["outcome"])})
+    cost = record["cost"] and Cost(**record["cost"])
+    row = TrialRow(**{**record, "outcome": Outcome(record["outcome"]), "cost": cost})
     kept = row.weights if row.weights and Path(row.weights).is_file() else ""
     return replace(row, weights=kept)

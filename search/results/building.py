@@ -82,7 +82,8 @@ def build_model(
         StudyError: If the space no longer builds the model of the trial, or Keras cannot save it.
     """
     place = Path(folder)
-    setup = WorkerSetup(config=make_config(config), data=Path(data), weights=place, log=place)
+    exact = {**config, "training": {**config["training"], "precision": "float32"}}
+    setup = WorkerSetup(config=make_config(exact), data=Path(data), weights=place, log=place)
     bench = Workbench(setup)
     candidate = _rebuild(bench, [Member(**member) for member in members])
     score = _check_score(bench, candidate, value, side)

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from search.config import StudyConfig, make_config
 from search.data.preparation import prepare_data
-from search.driver.executors.devices import default_slots, find_backend
+from search.driver.executors.devices import choose_slots, find_backend
 from search.driver.executors.processes import ProcessExecutor
 from search.driver.folders import refuse_links
 from search.driver.interrupts import watch_interrupts
@@ -152,7 +152,7 @@ def reproduce_trial(run_id: str, *, folder: Path, uri: str | None, view: View) -
             if drawn and drawn[0].targets_hash("validation") == recorded.targets:
                 place = drawn[1]
         work.mkdir(parents=True, exist_ok=True)
-        executor = ProcessExecutor(config.workers.count or default_slots())
+        executor = ProcessExecutor(choose_slots(config.workers.count))
         stack.callback(executor.stop)
         executor.start(WorkerSetup(config=config, data=place, weights=work, log=work / "log"))
         room = Room(

@@ -178,4 +178,6 @@ def predict(model: Any, inputs: Windows, ends: Array) -> Array:
         model.predict_on_batch(inputs.gather(padded[start : start + size]))
         for start in range(0, len(padded), size)
     ]
-    return np.concatenate(outputs)[: len(ends)]
+    found = np.concatenate(outputs)[: len(ends)]
+    # half precision, of a model whose last layer has it, is none that metrics know
+    return found if found.dtype in (np.float32, np.float64) else found.astype(np.float32)

@@ -12,8 +12,11 @@ import keras
 import numpy as np
 
 from search.errors import OutOfMemory, OversizedModel
+from search.worker.costs import trace_layers
 
 MIB = 2**20
+USUALLY = 4.0
+"""Times what ``least_training_mb`` works out that training took at the most, where it was measured."""
 
 
 def own_memory_mb() -> float:
@@ -61,6 +64,23 @@ def limit_weights(limit: int) -> Iterator[None]:
         keras.layers.Layer.add_weight = add_weight
 
 
+def limit_gpu_memory(limit_mb: int) -> None:
+    """Let this process take no more of its GPU's memory than its part.
+
+    Before TensorFlow has used the GPU; JAX reads its part from the environment when it starts.
+
+    Args:
+        limit_mb: In MiB.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf  # noqa: PLC0415  # the other backends run without it
+
+    part = tf.config.LogicalDeviceConfiguration(memory_limit=limit_mb)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.set_logical_device_configuration(gpu, [part])
+
+
 def check_memory(
     model: Any, batch_size: int, *, limit_mb: int | None, gpu_memory_mb: int | None
 ) -> None:
@@ -70,7 +90,7 @@ def check_memory(
         model: Built.
         batch_size: Targets in one step.
         limit_mb: What this process may take, in MiB; ``None`` for all that the machine has.
-        gpu_memory_mb: What its GPU has, in MiB, which counts instead where the backend trains
+        gpu_memory_mb: What it may take of its GPU, in MiB, which counts instead where the backend trains
             on it; ``None`` where there is none, or nobody knows.
 
     Raises:
@@ -79,7 +99,7 @@ def check_memory(
     needed = least_training_mb(model, batch_size)
     # A backend without its CUDA libraries trains on the CPU of a machine that has a GPU.
     if gpu_memory_mb is not None and keras.distribution.list_devices("gpu"):
-        limit, what = gpu_memory_mb, "The GPU has"
+        limit, what = gpu_memory_mb, "The GPU leaves a worker"
     else:
         limit, what = (limit_mb, "workers.max_memory_mb allows") if limit_mb else _machine_memory()
         needed += own_memory_mb()
@@ -106,28 +126,11 @@ def least_training_mb(model: Any, batch_size: int) -> float:
         In MiB.
     """
     held = 4 * (model.count_params() + sum(math.prod(w.shape) for w in model.trainable_weights))
-    inputs = getattr(model, "inputs", None)
-    if not inputs:
-        return float(held / MIB)
-    outputs: list[keras.KerasTensor] = []
-
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        result = layer(*args, **kwargs)
-        if getattr(layer, "weights", None):
-            outputs.extend(keras.tree.flatten(result))
-        return result
-
-    given = [
-        keras.Input(batch_shape=(batch_size, *one.shape[1:]), dtype=one.dtype) for one in inputs
-    ]
-    # Nothing is computed or made: the same layers are asked for their shapes with a batch of this size.
-    keras.models.clone_model(
-        keras.Model(inputs, model.outputs),
-        input_tensors=given,
-        clone_function=lambda layer: layer,
-        call_function=call,
+    held += sum(
+        math.prod(one.shape) * np.dtype(one.dtype).itemsize
+        for trace in trace_layers(model, batch_size)
+        for one in trace.outputs
     )
-    held += sum(math.prod(one.shape) * np.dtype(one.dtype).itemsize for one in outputs)
     return float(held / MIB)
 
 

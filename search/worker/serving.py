@@ -27,8 +27,9 @@ from search.messages import (
 from search.worker.curve import Channel
 from search.worker.hyperparameters import AskingHyperParameters, replay
 from search.worker.members import rebuild
+from search.worker.memory import USUALLY, least_training_mb, limit_gpu_memory
 from search.worker.retraining import refit_trial, repeat_trial
-from search.worker.training import run_trial
+from search.worker.training import count_steps, run_trial
 from search.worker.workbench import Workbench
 from spaces import SPACES
 
@@ -45,6 +46,8 @@ def serve(channel: Channel, setup: WorkerSetup) -> None:
         setup: The study, its data, and where weights go.
     """
     try:
+        if setup.gpu_sharers > 1 and setup.gpu_memory_mb is not None:
+            limit_gpu_memory(setup.gpu_memory_mb)
         bench = Workbench(setup)
         channel.send(WorkerReady(pid=os.getpid(), versions=_versions(), device=_device()))
         while not isinstance(order := channel.recv(), Stop):
@@ -97,7 +100,12 @@ def list_space(bench: Workbench) -> SpaceListed:
         if bench.config.space in SPACES:
             raise
         return SpaceListed(listing=hp.listing, error=_blame(exc, bench.config.space))
-    return SpaceListed(listing=hp.listing, notes=candidate.notes)
+    size, _ = count_steps(bench, hp, bench.count_targets(["train"]))
+    return SpaceListed(
+        listing=hp.listing,
+        notes=candidate.notes,
+        memory_mb=USUALLY * least_training_mb(candidate.model, size),
+    )
 
 
 def _blame(exc: Exception, space: str) -> str:

@@ -15,9 +15,19 @@ from search.errors import (
     InvalidArchitecture,
     OutOfMemory,
     OversizedModel,
+    OvertimeTraining,
 )
-from search.messages import CandidateBuilt, Outcome, TrainTrial, TrialEnded, checkpoint_path
+from search.messages import (
+    CandidateBuilt,
+    Cost,
+    Outcome,
+    Rates,
+    TrainTrial,
+    TrialEnded,
+    checkpoint_path,
+)
 from search.worker.batches import epoch_order, make_batches
+from search.worker.costs import count_cost
 from search.worker.curve import Channel, Curve, keep
 from search.worker.hyperparameters import AskingHyperParameters
 from search.worker.memory import check_memory
@@ -30,7 +40,10 @@ OUTCOMES: Mapping[type[CandidateError], Outcome] = {
     OversizedModel: Outcome.OVERSIZED,
     DivergedTraining: Outcome.DIVERGED,
     OutOfMemory: Outcome.OUT_OF_MEMORY,
+    OvertimeTraining: Outcome.OVERTIME,
 }
+SURELY = 2.0
+"""An epoch is predicted to take too long only if it is so many times as long as it may be."""
 
 
 def run_trial(
@@ -72,6 +85,7 @@ def _run(
     with curve.spending.on("building"):
         candidate = bench.build(hp, order.seed)
     targets_hash = bench.data.targets_hash("validation")
+    cost = None if fits_itself(candidate.hypermodel) else _count_cost(bench, candidate, hp)
 
     def announce(epochs: int) -> None:
         channel.send(
@@ -81,8 +95,10 @@ def _run(
                 targets_hash=targets_hash,
                 notes=candidate.notes,
                 epochs=epochs,
+                cost=cost,
             )
         )
+        _check_time(cost, order.rates, bench.config.training.max_seconds)
 
     identity = {"seed": order.seed, "parameters": dict(hp.values), "targets": targets_hash}
     curve.candidate = candidate
@@ -159,15 +175,13 @@ def fit_candidate(
             candidate.hypermodel.fit(hp, model, windows, taught, **known)
         return
     _make_variables(candidate, ends[:1])
-    asked = int(hp.values.get("batch_size", bench.config.training.batch_size))
-    batch_size = min(asked, len(ends))
+    batch_size, steps = count_steps(bench, hp, len(ends))
     check_memory(
         model,
         batch_size,
         limit_mb=bench.config.workers.max_memory_mb,
         gpu_memory_mb=bench.gpu_memory_mb,
     )
-    steps = -(-len(ends) // batch_size)
     epochs = range(plan.begin, plan.epochs)
     if not epochs:  # the trial had only its end to tell
         return
@@ -175,6 +189,33 @@ def fit_candidate(
     batches = make_batches(candidate.inputs, candidate.taught, ends, orders=orders, steps=steps)
     known["initial_epoch"] = plan.begin
     model.fit(batches, steps_per_epoch=steps, shuffle=False, **known)
+
+
+def count_steps(bench: Workbench, hp: AskingHyperParameters, targets: int) -> tuple[int, int]:
+    """Say how many targets make a batch, and how many batches an epoch."""
+    asked = int(hp.values.get("batch_size", bench.config.training.batch_size))
+    batch_size = min(asked, targets)
+    return batch_size, -(-targets // batch_size)
+
+
+def _count_cost(bench: Workbench, candidate: Candidate, hp: AskingHyperParameters) -> Cost | None:
+    return count_cost(candidate.model, *count_steps(bench, hp, bench.count_targets(["train"])))
+
+
+def _check_time(cost: Cost | None, rates: Rates | None, limit: float | None) -> None:
+    """Refuse a candidate of which not even one epoch can be trained in the time there is.
+
+    Raises:
+        OvertimeTraining: If an epoch surely takes longer than a trial may.
+    """
+    if cost is None or rates is None or limit is None:
+        return
+    seconds = rates.predict(cost)
+    if seconds > SURELY * limit:
+        raise OvertimeTraining(
+            f"training.max_seconds allows {limit:g} s. Received: a candidate of which one epoch "
+            f"alone would take about {seconds:.0f} s, as earlier trials show; it was not trained."
+        )
 
 
 def _make_variables(candidate: Candidate, ends: Array) -> None:

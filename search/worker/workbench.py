@@ -115,6 +115,7 @@ class Workbench:
             OutOfMemory: If it does not fit.
         """
         keras.utils.clear_session(free_memory=False)
+        keras.config.set_dtype_policy(self.config.training.precision)
         keras.utils.set_random_seed(seed)
         inputs, cut = self._ask_inputs(hp)
         card = self.data.card

@@ -5,11 +5,15 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from search.errors import ConfigError
 
 MOST_WORKERS = 8
+USABLE = 0.9
+"""The part of a GPU's memory that several workers share out; the rest is what CUDA takes for each."""
 BACKENDS = ("tensorflow", "jax", "torch")
 """What Keras trains on."""
 
@@ -99,6 +103,53 @@ def share_cores(slots: int) -> list[tuple[int, ...]]:
     return [tuple(cores[slot::slots]) for slot in range(slots)]
 
 
-def default_slots() -> int:
-    """Choose how many workers train at once: one a GPU, else one a core, at most eight."""
+def choose_slots(count: int | Literal["auto"]) -> int:
+    """Choose how many workers train at once.
+
+    Args:
+        count: As asked for; "auto" for one a GPU, else one a core, at most eight.
+
+    Returns:
+        The number.
+    """
+    if count != "auto":
+        return count
     return len(visible_gpus()) or min(len(usable_cores()) or 1, MOST_WORKERS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuShare:
+    """What one slot has of a GPU.
+
+    Attributes:
+        gpu: As CUDA names it; empty where there is none.
+        sharers: How many slots train on it.
+        memory_mb: The slot's part of its memory, in MiB; ``None`` where nobody knows.
+    """
+
+    gpu: str = ""
+    sharers: int = 1
+    memory_mb: int | None = None
+
+
+def share_gpus(slots: int) -> list[GpuShare]:
+    """Deal the GPUs out to worker slots, in turns.
+
+    Args:
+        slots: How many workers there are.
+
+    Returns:
+        The share of each slot.
+    """
+    gpus = visible_gpus()
+    if not gpus:
+        return [GpuShare()] * slots
+    dealt = [gpus[slot % len(gpus)] for slot in range(slots)]
+    memory = {gpu: gpu_memory_mb(gpu) for gpu in gpus}
+    shares = []
+    for gpu in dealt:
+        sharers, has = dealt.count(gpu), memory[gpu]
+        if has is not None and sharers > 1:
+            has = int(USABLE * has / sharers)
+        shares.append(GpuShare(gpu=gpu, sharers=sharers, memory_mb=has))
+    return shares

@@ -1,5 +1,6 @@
 """How much memory a worker may take, and whether it died for want of it."""
 
+import math
 import os
 import re
 import resource
@@ -11,6 +12,8 @@ SIGNS = re.compile(
 """What C++ libraries write before they abort for want of memory."""
 TAIL_BYTES = 65_536
 _VMSTAT = Path("/proc/vmstat")
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 def limit_memory(limit_mb: int) -> None:
@@ -24,6 +27,43 @@ def limit_memory(limit_mb: int) -> None:
     """
     limit = limit_mb * 2**20
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def free_memory_mb() -> float:
+    """Say how much memory this process and what it starts may still take, in MiB.
+
+    Returns:
+        The least of what Linux has for new work and what a container leaves; infinity where the
+        system does not say.
+    """
+    free = math.inf
+    try:
+        found = re.search(r"^MemAvailable:\s+(\d+) kB", _MEMINFO.read_text(), re.MULTILINE)
+        free = int(found[1]) / 1024 if found else free
+        limit, used = (
+            (_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current")
+        )
+        if limit.isdecimal():
+            free = min(free, (int(limit) - int(used)) / 2**20)
+    except OSError:
+        return free
+    return free
+
+
+def count_fitting(slots: int, each_mb: float, free_mb: float) -> int:
+    """Count how many workers find room.
+
+    Args:
+        slots: As many as there may be.
+        each_mb: What each will hold, in MiB.
+        free_mb: What there is, in MiB.
+
+    Returns:
+        The number, at least one.
+    """
+    if each_mb * slots <= free_mb:
+        return slots
+    return max(1, int(free_mb / each_mb))
 
 
 def count_memory_kills() -> int:

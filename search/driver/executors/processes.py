@@ -18,10 +18,10 @@ from pathlib import Path
 
 from search.driver.executors.base import WORKER, Arrival
 from search.driver.executors.devices import (
+    USABLE,
     find_backend,
-    gpu_memory_mb,
     share_cores,
-    visible_gpus,
+    share_gpus,
 )
 from search.driver.executors.memory import count_memory_kills, limit_memory, ran_out_of_memory
 from search.messages import Stop, ToWorker, WorkerDied, WorkerSetup
@@ -100,15 +100,15 @@ class ProcessExecutor:
     def start(self, setup: WorkerSetup) -> None:
         """Start loading what the workers need, and return at once."""
         preload(setup.log, self._worker)
-        cores, gpus = share_cores(self.slots), visible_gpus()
-        memory = [gpu_memory_mb(gpu) for gpu in gpus]
+        cores, gpus = share_cores(self.slots), share_gpus(self.slots)
         self._setups = {
             slot: replace(
                 setup,
                 log=setup.log.with_name(f"{setup.log.stem}_{slot}{setup.log.suffix}"),
-                cores=() if gpus else cores[slot],
-                gpu=gpus[slot % len(gpus)] if gpus else "",
-                gpu_memory_mb=memory[slot % len(gpus)] if gpus else None,
+                cores=() if gpus[slot].gpu else cores[slot],
+                gpu=gpus[slot].gpu,
+                gpu_sharers=gpus[slot].sharers,
+                gpu_memory_mb=gpus[slot].memory_mb,
             )
             for slot in range(self.slots)
         }
@@ -263,6 +263,9 @@ def enter(worker: str, line: Connection, setup: WorkerSetup) -> None:
         os.sched_setaffinity(0, setup.cores)
     if setup.gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = setup.gpu
+        if setup.gpu_sharers > 1:  # how JAX is told; TensorFlow hears it from the worker
+            part = f"{USABLE / setup.gpu_sharers:.3f}"
+            os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", part)
     if setup.config.workers.max_memory_mb is not None:
         limit_memory(setup.config.workers.max_memory_mb)
     threading.Thread(target=_leave_with_driver, name="driver", daemon=True).start()

@@ -8,9 +8,13 @@ from pathlib import Path
 import optuna
 import pytest
 from fakes import LISTING, Curve, MemoryTracker, QuietView, ScriptedExecutor, rising_curve
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from search.config import StudyConfig, make_config
+from search.driver.costs import LEAST, predict_again
 from search.driver.interrupts import Interrupt
+from search.driver.leaderboard import rank
 from search.driver.loop import Ending, StudyLoop
 from search.driver.mirror import MirroredStorage
 from search.driver.progress import StudyStatus
@@ -587,6 +591,52 @@ def test_ctrl_c_ends_repeats(storage: optuna.storages.BaseStorage) -> None:
         launch.loop.ask(order_repeats(launch, 4), TrialEnded, "Again", stop)
 
 
+def test_the_best_so_far_is_recorded_where_it_changes(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    values = [0.3, 0.2, 0.5, 0.5, 0.4, 0.6]
+    launch = Launch(
+        storage,
+        lambda number, parameters: [values[number]],
+        budget={"trials": 6},
+        pruner={"name": "none"},
+    )
+    launch.executor.slots = 1
+    launch.run()
+    best = [point["best_objective"] for point in launch.tracker.points]
+    assert best == [0.3, 0.5, 0.6]
+    assert launch.tracker.description.startswith("| trial | accuracy |")
+    assert "| 1 | 0.2000 |" in launch.tracker.description
+
+
+def test_the_time_left_counts_what_comes_after_the_search(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(
+        storage,
+        rising_curve,
+        budget={"trials": 6},
+        pruner={"name": "none"},
+        winner={"candidates": 2, "repeats": 3},
+    )
+    assert launch.loop.status().seconds_left is None
+    launch.run()
+    again = [predict_again(row, 5) for row in launch.trials.finalists]
+    expected = (3 * sum(again) + again[0]) / 2
+    assert launch.loop.status().seconds_left == pytest.approx(expected)
+    assert expected > 0
+
+
+def test_orders_tell_how_long_things_take_once_trials_have_shown_it(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 12}, pruner={"name": "none"})
+    launch.run()
+    rates = [order.rates for order in launch.executor.orders]
+    assert rates[:LEAST] == [None] * LEAST
+    assert rates[-1] is not None
+
+
 def test_the_finalists_are_the_best_distinct_trials_and_the_defaults(
     storage: optuna.storages.BaseStorage,
 ) -> None:
@@ -606,6 +656,38 @@ def test_the_finalists_are_the_best_distinct_trials_and_the_defaults(
     assert [row.number for row in trials.finalists] == [5, 3, 0]
     trials._update(0, outcome=Outcome.DIVERGED)
     assert [row.number for row in trials.finalists] == [2, 5]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_the_finalists_are_found_without_a_look_at_every_trial(drawn: st.DataObject) -> None:
+    store = optuna.storages.InMemoryStorage()
+    count = drawn.draw(st.integers(1, 9))
+    few = {"candidates": drawn.draw(st.integers(1, 3)), "repeats": 1}
+    wanted = {"budget": {"trials": count}, "winner": few, "pruner": {"name": "none"}}
+    refit = drawn.draw(st.booleans())
+    launch = Launch(store, rising_curve, **wanted, training={"refit": refit})
+    launch.run()
+    trials = launch.trials
+    for number in range(count):
+        outcome = drawn.draw(st.sampled_from([Outcome.COMPLETE, Outcome.COMPLETE, Outcome.PRUNED]))
+        value, kind = drawn.draw(st.integers(0, 3)), drawn.draw(st.integers(0, 2))
+        weights = drawn.draw(st.sampled_from(["", "kept.npz"]))
+        changes = {"value": float(value), "parameters": {"kind": kind}, "weights": weights}
+        trials._update(number, outcome=outcome, **changes)
+    winner = drawn.draw(st.integers(-1, count - 1))
+    trials.notes["winner"] = {"trial": winner} if winner >= 0 else {}
+    assert trials.leaders == rank(trials.rows.values(), "maximize")
+    first = sorted(trials.leaders, key=lambda row: row.number != 0)
+    distinct = [
+        row
+        for row in trials.leaders
+        if row is next(one for one in first if one.parameters == row.parameters)
+        and (refit or row.weights)
+    ]
+    chosen = distinct[: few["candidates"]]
+    held = [row for row in distinct if row.number in (0, winner) and row not in chosen]
+    assert trials.finalists == chosen + held
 
 
 def test_without_a_refit_only_trials_whose_weights_are_kept_are_finalists(

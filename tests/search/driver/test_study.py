@@ -17,7 +17,7 @@ from search.driver.mirror import MirroredStorage
 from search.driver.storage import open_storage, study_lock
 from search.driver.study import StudySummary, run_study
 from search.driver.tracking.store import KIND, STUDY, search_runs, store_uri
-from search.driver.trials import Trials
+from search.driver.trials import Trials, read_row
 from search.errors import ConfigError, DataError, StudyError, TrackingError
 from search.messages import Outcome
 from search.results.audit import audit_study
@@ -246,6 +246,52 @@ def test_where_labels_are_noise_the_winner_is_no_better_than_chance(
     assert best > 0.5
     assert summary.winner is not None
     assert summary.decision["gap"] == pytest.approx(summary.winner.value - mean["value"])
+
+
+def test_what_trials_cost_is_kept(finished: tuple[StudySummary, QuietView]) -> None:
+    summary, _ = finished
+    assert all(row.cost and row.cost.work > 0 for row in summary.rows)
+    assert all(row.epoch_seconds and row.epoch_seconds > 0 for row in summary.rows)
+    stored = load_study(summary.config.name, summary.config.storage.folder)
+    kept = [read_row(trial) for trial in stored.trials]
+    assert [row.cost for row in kept] == [row.cost for row in summary.rows]
+    assert [row.epoch_seconds for row in kept] == [row.epoch_seconds for row in summary.rows]
+
+
+def test_fewer_workers_are_started_where_there_is_no_room_for_more(
+    waves: Path, storage_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = wave_study(
+        waves,
+        storage_folder,
+        budget={"trials": 1},
+        training={"max_epochs": 1, "refit": False},
+        winner={"repeats": 0},
+        workers={"count": "auto"},
+    )
+    monkeypatch.setattr("search.driver.study.choose_slots", lambda count: 2)
+    monkeypatch.setattr("search.driver.study.free_memory_mb", lambda: 0.001)
+    view = QuietView()
+    summary = run_study(config, view)
+    assert summary.ending is Ending.FINISHED
+    assert any(text.startswith("Starting 1 workers in place of 2: ") for text in view.said)
+
+
+def test_a_study_in_half_precision_keeps_its_weights_and_scores_in_single(
+    waves: Path, storage_folder: Path
+) -> None:
+    config = wave_study(
+        waves,
+        storage_folder,
+        budget={"trials": 1},
+        training={"max_epochs": 4, "precision": "mixed_bfloat16"},
+        winner={"repeats": 0},
+    )
+    summary = run_study(config, QuietView())
+    assert summary.winner is not None
+    with np.load(summary.winner.weights) as weights:
+        assert {weights[name].dtype.name for name in weights.files} == {"float32"}
+    assert summary.test["accuracy"] > summary.test_baselines["majority class"]["accuracy"]
 
 
 def test_a_finished_studys_best_are_compared_further_on_demand(

@@ -88,5 +88,7 @@ def test_where_a_gpu_trains_its_memory_counts_and_not_the_machine_s(
     check_memory(model, 100_000, limit_mb=None, gpu_memory_mb=300)  # this machine trains on its CPU
     monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: [f"{kind}:0"])
     check_memory(model, 64, limit_mb=1, gpu_memory_mb=300)
-    with pytest.raises(OutOfMemory, match=r"The GPU has 300 MiB\. Received.* not trained"):
+    with pytest.raises(
+        OutOfMemory, match=r"The GPU leaves a worker 300 MiB\. Received.* not trained"
+    ):
         check_memory(model, 100_000, limit_mb=None, gpu_memory_mb=300)

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from search.driver.executors.devices import find_backend, gpu_memory_mb, visible_gpus
+from search.driver.executors.devices import (
+    choose_slots,
+    find_backend,
+    gpu_memory_mb,
+    share_gpus,
+    visible_gpus,
+)
+from search.driver.executors.memory import count_fitting, free_memory_mb
 from search.errors import ConfigError
 
 
@@ -79,6 +86,41 @@ esac
 def test_gpus_are_named_by_the_driver_and_their_memory_is_asked_for() -> None:
     assert visible_gpus() == ("0", "1")
     assert [gpu_memory_mb(gpu) for gpu in ("0", "1", "MIG-1")] == [143771, None, None]
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_workers_are_one_a_gpu_and_more_share_them_and_their_memory() -> None:
+    assert choose_slots("auto") == 2
+    assert [share.gpu for share in share_gpus(2)] == ["0", "1"]
+    assert [share.sharers for share in share_gpus(2)] == [1, 1]
+    assert [share.memory_mb for share in share_gpus(2)] == [143771, None]
+    three = share_gpus(3)
+    assert [share.gpu for share in three] == ["0", "1", "0"]
+    assert [share.sharers for share in three] == [2, 1, 2]
+    assert [share.memory_mb for share in three] == [
+        int(0.9 * 143771 / 2),
+        None,
+        int(0.9 * 143771 / 2),
+    ]
+
+
+def test_without_gpus_workers_are_one_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert choose_slots("auto") == min(8, len(os.sched_getaffinity(0)))
+    assert choose_slots(3) == 3
+    assert {share.gpu for share in share_gpus(3)} == {""}
+
+
+@pytest.mark.parametrize(
+    ("each", "free", "fitting"), [(100, 1000, 4), (300, 1000, 3), (5000, 1000, 1), (0, 0, 4)]
+)
+def test_no_more_workers_are_started_than_find_room(each: float, free: float, fitting: int) -> None:
+    assert count_fitting(4, each, free) == fitting
+
+
+def test_memory_that_is_free_is_part_of_the_machine_s() -> None:
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < free_memory_mb() < pages / 2**20
 
 
 def test_no_gpu_has_a_memory_where_the_tool_is_missing(
