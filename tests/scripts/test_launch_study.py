@@ -87,7 +87,8 @@ def all_leave(folder: Path) -> bool:
 def test_a_launch_ends_with_a_leaderboard_a_link_and_an_exported_model(
     study: Path, storage_folder: Path
 ) -> None:
-    done = launch(command(study, storage_folder, "--workers.count", "2"))
+    one = ["--export.formats", "onnx"]
+    done = launch(command(study, storage_folder, "--workers.count", "2", *one))
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert len(re.findall(r"trial \d \| complete \| macro_f1 0\.\d{4}", done.stderr)) == 3

@@ -30,7 +30,7 @@ STUDIES: dict[str, dict[str, Any]] = {
         "space": "video",
         "split": {"method": "stratified"},
     },
-    "forecasting": {"task": {"kind": "forecasting", "horizon": 3}},
+    "forecasting": {"export": {"formats": []}, "task": {"kind": "forecasting", "horizon": 3}},
     "anomaly": {"task": {"kind": "anomaly", "errors": "absolute", "threshold_by": "recording"}},
     "foretold": {
         "export": {"formats": []},
