@@ -130,6 +130,10 @@ class TrainingConfig(Section):
     """Time that one trial may take in one go, in seconds; then it ends as overtime, and the sampler learns from it."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     """What candidates compute with while they are trained and scored: Keras's policies. The mixed ones are faster on GPUs that have such units, and cost some of the score's last digits; weights, and what is exported, stay float32."""
+    jit_compile: bool | Literal["auto"] = "auto"
+    """Whether XLA compiles candidates. auto: as Keras and the space have it, which is no on a CPU, where it was measured slower."""
+    steps_per_execution: int = Field(1, ge=1)
+    """Training steps that the backend takes at once, or the most below that go into an epoch without a rest. More saves some work between steps of a tenth of a millisecond each."""
     max_parameters: int = Field(5_000_000, ge=1)
     """Weights that a candidate may have at most."""
 

@@ -188,6 +188,7 @@ def fit_candidate(
     orders = (epoch_order(len(ends), batch_size, plan.seed, epoch) for epoch in epochs)
     batches = make_batches(candidate.inputs, candidate.taught, ends, orders=orders, steps=steps)
     known["initial_epoch"] = plan.begin
+    model.steps_per_execution = _divide(steps, bench.config.training.steps_per_execution)
     model.fit(batches, steps_per_epoch=steps, shuffle=False, **known)
 
 
@@ -196,6 +197,11 @@ def count_steps(bench: Workbench, hp: AskingHyperParameters, targets: int) -> tu
     asked = int(hp.values.get("batch_size", bench.config.training.batch_size))
     batch_size = min(asked, targets)
     return batch_size, -(-targets // batch_size)
+
+
+def _divide(steps: int, most: int) -> int:
+    """Find the greatest divisor up to a limit: what is left over would be taken from the next epoch."""
+    return max(one for one in range(1, min(steps, most) + 1) if steps % one == 0)
 
 
 def _count_cost(bench: Workbench, candidate: Candidate, hp: AskingHyperParameters) -> Cost | None:

@@ -150,6 +150,9 @@ class Workbench:
                 f"training.max_parameters allows {limit:,} weights. "
                 f"Received: a model with {model.count_params():,}."
             )
+        jit_compile = self.config.training.jit_compile
+        if jit_compile != "auto" and model.compiled:
+            model.jit_compile = jit_compile
         fuse_lstms(model)
         clipped = [str(w.message) for w in caught if issubclass(w.category, ShapeClipped)]
         return Candidate(

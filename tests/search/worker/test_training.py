@@ -140,6 +140,42 @@ def test_the_step_of_training_is_traced_once(
     assert len(traced) == 1
 
 
+@pytest.mark.parametrize(
+    "how", [{"steps_per_execution": 5}, {"jit_compile": True}], ids=lambda how: next(iter(how))
+)
+def test_how_steps_are_executed_changes_no_result(tmp_path: Path, how: dict[str, Any]) -> None:
+    curves = []
+    for name, more in (("plain", {}), ("asked", how)):
+        (tmp_path / name).mkdir()
+        bench = make_bench(tmp_path / name, training={"max_epochs": 2, **more})
+        line = Line()
+        order = TrainTrial(number=0, seed=5)
+        # XLA draws other random numbers
+        none = dict.fromkeys(("conv_dropout", "lstm_dropout", "head_dropout"), 0.0)
+        ended = run_trial(bench, order, line, defaults(batch_size=16, **none))
+        curves.append([one.metrics for one in line.told if isinstance(one, EpochReport)])
+        assert ended.epochs == 2
+    for plain, asked in zip(*curves, strict=True):
+        assert asked == pytest.approx(plain, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_in_half_precision_weights_and_predictions_are_in_single(
+    tmp_path: Path, precision: str
+) -> None:
+    bench = make_bench(tmp_path, training={"max_epochs": 1, "precision": precision})
+    ended = run_trial(bench, TrainTrial(number=0, seed=5), Line(), defaults())
+    assert ended.outcome is Outcome.COMPLETE
+    with np.load(ended.weights) as weights:
+        assert {weights[name].dtype.name for name in weights.files} == {"float32"}
+    candidate = bench.build(defaults(), 0)
+    assert {layer.compute_dtype for layer in candidate.model.layers} >= {precision[6:]}
+    assert bench.predict(candidate)("validation").dtype == np.float32
+    (tmp_path / "exact").mkdir()
+    exact = make_bench(tmp_path / "exact").build(defaults(), 0)
+    assert {layer.compute_dtype for layer in exact.model.layers if layer.weights} == {"float32"}
+
+
 def test_a_worker_that_is_killed_leaves_no_file_of_tensorflows_behind(
     bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
