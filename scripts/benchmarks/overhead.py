@@ -27,7 +27,7 @@ STUDIES: Mapping[str, Mapping[str, Any]] = {
     "quickstart's candidates": {},
     "longer candidates, unpruned": {
         "pruner": {"name": "none"},
-        "training": {"max_epochs": 60, "patience": 60},
+        "training": {"max_epochs": 20, "patience": 20},
     },
 }
 SEARCH = {"winner": {"repeats": 0}, "training": {"refit": False}}

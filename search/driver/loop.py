@@ -223,8 +223,9 @@ class StudyLoop:
         config, slots = self._config, self._room.executor.slots
         finalists = self._trials.finalists
         again = [predict_again(row, row.as_member().epochs) for row in finalists]
-        refits = sum(again[: config.winner.members]) if config.training.refit else 0.0
-        return (config.winner.repeats * sum(again) + refits) / slots
+        refits = config.training.refit and config.task.kind != "anomaly"
+        last = sum(again[: config.winner.members]) if refits else 0.0
+        return (config.winner.repeats * sum(again) + last) / slots
 
     def _out_of_time(self) -> bool:
         limit = self._config.budget.max_seconds

@@ -42,6 +42,7 @@ class Forecasting:
 
     def __init__(self, config: TaskConfig) -> None:
         self.scores, self.season = config.scores, config.season
+        self._naive: tuple[SequenceData, Array] | None = None
 
     def output_shape(self, data: SequenceData, length: int) -> tuple[int, ...]:
         """Say that one prediction is of shape (horizon, variables)."""
@@ -80,7 +81,7 @@ class Forecasting:
         """
         errors = self._read(data, side, predict)
         scaled = np.abs(errors).mean(axis=(0, 1))
-        naive = seasonal_differences(data, self.season or 1)
+        naive = self._find_naive(data)
         errors = errors * error_units(data.card, self.scores)
         mse = float(np.square(errors).mean())
         return {
@@ -129,6 +130,12 @@ class Forecasting:
             predictors["last season"] = repeat_season(self.season)
         predictors["ridge on the window"] = fit_change(data)
         return [make_baseline(name, self, each, data) for name, each in predictors.items()]
+
+    def _find_naive(self, data: SequenceData) -> Array:
+        """Find what repeating the season is wrong by, once for the same data: it is in all training rows."""
+        if self._naive is None or self._naive[0] is not data:
+            self._naive = data, seasonal_differences(data, self.season or 1)
+        return self._naive[1]
 
     def _read(self, data: SequenceData, side: Side, predict: Predict) -> Array:
         """Compute errors in scaled units, of shape (targets, horizon, variables), float64."""

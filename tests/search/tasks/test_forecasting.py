@@ -137,6 +137,26 @@ def test_the_naive_error_is_summed_part_by_part(
     assert seasonal_differences(data, 2) == pytest.approx(whole)
 
 
+def test_the_naive_error_of_the_same_data_is_found_once(
+    series: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[SequenceData] = []
+
+    def find(data: SequenceData, season: int) -> Any:
+        seen.append(data)
+        return seasonal_differences(data, season)
+
+    monkeypatch.setattr("search.tasks.forecasting.seasonal_differences", find)
+    task, first, other = make_forecasting(), series(walk()), series(2 * walk(50))
+    for data in (first, first, other, other):
+        found = task.score(data, "test", lambda side, data=data: data.labels(side) + 1)
+        fresh = make_forecasting().score(
+            data, "test", lambda side, data=data: data.labels(side) + 1
+        )
+        assert found == fresh
+    assert [data is first for data in seen] == [True, True, True, False, False, False]
+
+
 def test_a_table_says_how_errors_grow(series: MakeData) -> None:
     data = series(np.arange(40.0)[:, None] * [[1.0, 1.0]])
     tables = make_forecasting().tables(data, "test", lambda side: repeat_last(data, side))
