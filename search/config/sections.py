@@ -133,7 +133,7 @@ class TrainingConfig(Section):
     jit_compile: bool | Literal["auto"] = "auto"
     """Whether XLA compiles candidates. auto: as Keras and the space have it, which is no on a CPU, where it was measured slower."""
     steps_per_execution: int = Field(1, ge=1)
-    """Training steps that the backend takes at once, or the most below that go into an epoch without a rest. More saves some work between steps of a tenth of a millisecond each."""
+    """Training steps that the backend takes at once, or the most below that go into an epoch without a rest; a space that asks for more in compile gets them. It saves the work between steps, which only the shortest feel."""
     max_parameters: int = Field(5_000_000, ge=1)
     """Weights that a candidate may have at most."""
 

@@ -75,7 +75,8 @@ def count_cost(model: Any, batch_size: int, steps: int) -> Cost | None:
         return None
     waits, work = 0, 0
     for trace in traces:
-        recurrent = isinstance(trace.layer, keras.layers.RNN | keras.layers.Bidirectional)
+        kinds = keras.layers.RNN | keras.layers.Bidirectional
+        recurrent = isinstance(trace.layer, kinds) and bool(trace.inputs)
         places = trace.inputs[0][:-1] if recurrent else trace.outputs[0].shape[:-1]
         work += trace.layer.count_params() * math.prod(places)
         waits += trace.inputs[0][1] if recurrent else 0

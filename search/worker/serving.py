@@ -28,6 +28,7 @@ from search.worker.curve import Channel
 from search.worker.hyperparameters import AskingHyperParameters, replay
 from search.worker.members import rebuild
 from search.worker.memory import USUALLY, least_training_mb, limit_gpu_memory
+from search.worker.own_fit import fits_itself
 from search.worker.retraining import refit_trial, repeat_trial
 from search.worker.training import count_steps, run_trial
 from search.worker.workbench import Workbench
@@ -100,12 +101,11 @@ def list_space(bench: Workbench) -> SpaceListed:
         if bench.config.space in SPACES:
             raise
         return SpaceListed(listing=hp.listing, error=_blame(exc, bench.config.space))
-    size, _ = count_steps(bench, hp, bench.count_targets(["train"]))
-    return SpaceListed(
-        listing=hp.listing,
-        notes=candidate.notes,
-        memory_mb=USUALLY * least_training_mb(candidate.model, size),
-    )
+    memory_mb = 0.0
+    if not fits_itself(candidate.hypermodel):  # else its own ``fit`` chooses its batches
+        size, _ = count_steps(bench, hp, bench.count_targets(["train"]))
+        memory_mb = USUALLY * least_training_mb(candidate.model, size)
+    return SpaceListed(listing=hp.listing, notes=candidate.notes, memory_mb=memory_mb)
 
 
 def _blame(exc: Exception, space: str) -> str:

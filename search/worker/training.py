@@ -189,7 +189,8 @@ def fit_candidate(
     orders = (epoch_order(len(ends), batch_size, plan.seed, epoch) for epoch in epochs)
     batches = make_batches(candidate.inputs, candidate.taught, ends, orders=orders, steps=steps)
     known["initial_epoch"] = plan.begin
-    model.steps_per_execution = _divide(steps, bench.config.training.steps_per_execution)
+    asked = max(model.steps_per_execution, bench.config.training.steps_per_execution)
+    model.steps_per_execution = _divide(steps, asked)
     model.fit(batches, steps_per_epoch=steps, shuffle=False, **known)
 
 
