@@ -131,7 +131,7 @@ class TrainingConfig(Section):
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     """What candidates compute with while they are trained and scored: Keras's policies. The mixed ones are faster on GPUs that have such units, and cost some of the score's last digits; weights, and what is exported, stay float32."""
     jit_compile: bool | Literal["auto"] = "auto"
-    """Whether XLA compiles candidates. auto: as Keras and the space have it, which is no on a CPU, where it was measured slower."""
+    """Whether XLA compiles candidates. auto: as Keras and the space have it, which is no on a CPU, where compiling takes longer than it saves."""
     steps_per_execution: int = Field(1, ge=1)
     """Training steps that the backend takes at once, or the most below that go into an epoch without a rest; a space that asks for more in compile gets them. It saves the work between steps, which only the shortest feel."""
     max_parameters: int = Field(5_000_000, ge=1)
