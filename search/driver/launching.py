@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from search.config import StudyConfig
-from search.driver.executors.processes import preload
+from search.driver.executors.starting import preload
 from search.driver.folders import log_path, make_folder
 
 if TYPE_CHECKING:

@@ -3,11 +3,21 @@
 import json
 import os
 import pkgutil
-import subprocess
-import sys
+import tempfile
+from collections.abc import Mapping
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from search.driver.executors.starting import (
+    bury,
+    leave_with_parent,
+    preload,
+    send_output,
+    start_process,
+)
 from search.errors import SearchError, StudyError
 
 SETTINGS = {
@@ -36,32 +46,30 @@ class ProcessFailed(RuntimeError):
 class FreshProcess:
     """A process that loads one function with its libraries, answers one call and ends.
 
-    It loads while its caller does something else. Keras stays out of the caller's own process.
+    It loads while its caller does something else. Keras stays out of the caller's own process;
+    where workers are forked from a server that has imported it, so are these.
     """
 
-    def __init__(self, function: str, *, alone: bool = False, **settings: str) -> None:
+    def __init__(self, function: str, **settings: str) -> None:
         """Start the process.
 
         Args:
             function: ``package.module:name`` of a function of JSON values that returns one.
-            alone: Whether Ctrl-C on a terminal is kept from it, as of what a study does beside.
             **settings: Environment variables of the process, beside ``SETTINGS``.
+
+        Raises:
+            ConfigError: If Keras's backend is not installed.
         """
         self._function = function
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, function],
-            env={
-                **os.environ,
-                **SETTINGS,
-                **settings,
-                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            },
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=alone,
-        )
+        self._code: int | None = None
+        file, name = tempfile.mkstemp(prefix="lookback-", suffix=".log")
+        os.close(file)
+        self._log = Path(name)
+        self._line, theirs = Pipe()
+        preload()
+        environment = {**os.environ, **SETTINGS, **settings}
+        self._process = start_process(answer_one_call, function, theirs, environment, self._log)
+        theirs.close()
 
     def __enter__(self) -> Self:
         """Return the process."""
@@ -74,8 +82,11 @@ class FreshProcess:
         trace: TracebackType | None,
     ) -> None:
         """End the process if it was not called, or is still at work."""
-        self._process.kill()
-        self._process.communicate()
+        self._line.close()
+        if self._code is None:
+            self._process.kill()
+            self._code = bury(self._process)
+        self._log.unlink()
 
     def call(self, seconds: float | None = None, /, **arguments: Any) -> Any:
         """Call the function and wait for what it returns.
@@ -93,34 +104,38 @@ class FreshProcess:
             TimeoutError: If it took longer.
         """
         try:
-            answer, log = self._process.communicate(json.dumps(arguments), seconds)
-        except subprocess.TimeoutExpired:
-            raise TimeoutError(f"{self._function} took longer than {seconds:g} s.") from None
-        if self._process.returncode != 0:
-            raise ProcessFailed(self._function, self._process.returncode, log)
-        reply = json.loads(answer)
+            self._line.send_bytes(json.dumps(arguments).encode())
+            if not self._line.poll(seconds):
+                raise TimeoutError(f"{self._function} took longer than {seconds:g} s.")
+            reply = json.loads(self._line.recv_bytes())
+        except (EOFError, ConnectionError):
+            self._code = bury(self._process)
+            log = self._log.read_text(encoding="utf-8", errors="replace")
+            raise ProcessFailed(self._function, self._code, log) from None
         if "mistake" in reply:
             raise StudyError(reply["mistake"])
         return reply["result"]
 
 
-def answer_one_call(function: str) -> None:
-    """Read a call's arguments from standard input and write what becomes of it to standard output.
+def answer_one_call(
+    function: str, line: Connection, environment: Mapping[str, str], log: Path
+) -> None:
+    """Read a call's arguments from a line and write what becomes of it there.
 
     Args:
         function: As for ``FreshProcess``.
+        line: The line to the caller.
+        environment: The process's environment, whole.
+        log: The file that the output of all libraries goes to.
     """
-    # Whatever a library prints goes to the error stream, so that the answer stands alone.
-    with os.fdopen(os.dup(1), "w") as answer:
-        os.dup2(2, 1)
-        called = pkgutil.resolve_name(function)
-        arguments = json.loads(sys.stdin.read())
-        try:
-            reply = {"result": called(**arguments)}
-        except SearchError as exc:
-            reply = {"mistake": str(exc)}
-        json.dump(reply, answer)
-
-
-if __name__ == "__main__":
-    answer_one_call(sys.argv[1])
+    os.environ.clear()  # a fork server has that of when it was started
+    os.environ.update(environment)
+    leave_with_parent()
+    send_output(log)
+    called = pkgutil.resolve_name(function)
+    arguments = json.loads(line.recv_bytes())
+    try:
+        reply = {"result": called(**arguments)}
+    except SearchError as exc:
+        reply = {"mistake": str(exc)}
+    line.send_bytes(json.dumps(reply).encode())

@@ -31,7 +31,7 @@ def keep_report(name: str, *, folder: Path, uri: str | None, seconds: float) -> 
     def write() -> None:
         while not over.wait(seconds):
             # No trial yet, or a store that is away: the next page will do, and the last one tells.
-            with FreshProcess(WRITE, alone=True) as process, suppress(SearchError):
+            with FreshProcess(WRITE) as process, suppress(SearchError):
                 process.call(name=name, folder=str(folder), uri=uri)
 
     thread = threading.Thread(target=write, name="report", daemon=True)

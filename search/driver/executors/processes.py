@@ -1,20 +1,14 @@
 """Warm worker processes, each pinned to its share of the cores or to its GPU."""
 
-import multiprocessing
 import os
 import pkgutil
 import signal
-import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, SpawnContext
-from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
 from search.driver.executors.base import WORKER, Arrival
 from search.driver.executors.devices import (
@@ -24,16 +18,18 @@ from search.driver.executors.devices import (
     share_gpus,
 )
 from search.driver.executors.memory import count_memory_kills, limit_memory, ran_out_of_memory
+from search.driver.executors.starting import (
+    bury,
+    has_ended,
+    leave_with_parent,
+    preload,
+    send_output,
+    start_process,
+)
 from search.messages import Stop, ToWorker, WorkerDied, WorkerSetup
 
 LEAVE_SECONDS = 5.0
 """How long a worker may take to leave before it is killed."""
-QUIET = {
-    "TF_CPP_MIN_LOG_LEVEL": "2",
-    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-}
-"""Set before a worker loads its backend: no chatter, and no worker takes all of a GPU's memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,27 +51,6 @@ class _Worker:
     began: float
 
 
-def preload(log: Path, worker: str = WORKER) -> None:
-    """Start loading what workers need, and return at once; nothing happens where that has begun.
-
-    Backends that start threads when they are imported cannot be forked, and wait for the executor.
-
-    Args:
-        log: File that the fork server's output goes to.
-        worker: Path of the workers' entry point.
-
-    Raises:
-        ConfigError: If Keras's backend is not installed.
-    """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    if find_backend() == "tensorflow":
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([worker.partition(":")[0]])
-        with _output_to(log), _interrupts_blocked():
-            ensure_running()
-
-
 class ProcessExecutor:
     """One process a slot, forked from a server that has imported the backend and never used it.
 
@@ -90,7 +65,6 @@ class ProcessExecutor:
     def __init__(self, slots: int, worker: str = WORKER) -> None:
         self.slots = slots
         self._worker = worker
-        self._context: ForkServerContext | SpawnContext
         self._missing: list[int] = []
         self._unheard: set[int] = set()
         self._workers: dict[int, _Worker] = {}
@@ -99,7 +73,7 @@ class ProcessExecutor:
 
     def start(self, setup: WorkerSetup) -> None:
         """Start loading what the workers need, and return at once."""
-        preload(setup.log, self._worker)
+        preload(setup.log)
         cores, gpus = share_cores(self.slots), share_gpus(self.slots)
         self._setups = {
             slot: replace(
@@ -113,10 +87,7 @@ class ProcessExecutor:
             for slot in range(self.slots)
         }
         self._missing = list(range(self.slots))
-        if find_backend() == "tensorflow":
-            self._context = multiprocessing.get_context("forkserver")  # "receive" forks
-        else:
-            self._context = multiprocessing.get_context("spawn")
+        if find_backend() != "tensorflow":  # there is no fork server to wait for
             self._start_missing()
 
     def send(self, slot: int, message: ToWorker) -> None:
@@ -173,8 +144,7 @@ class ProcessExecutor:
         for worker in workers:
             worker.line.close()
         for process in processes:
-            process.join()
-            process.close()
+            bury(process)
         self._workers.clear()
         self._spares.clear()
         self._leaving.clear()
@@ -189,12 +159,8 @@ class ProcessExecutor:
         self._unheard.add(slot)
 
     def _launch(self, slot: int) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=enter, args=(self._worker, theirs, self._setups[slot]), daemon=True
-        )
-        with _without_main(), _interrupts_blocked():
-            process.start()
+        ours, theirs = Pipe()
+        process = start_process(enter, self._worker, theirs, self._setups[slot])
         theirs.close()
         return _Worker(
             process=process,
@@ -220,11 +186,10 @@ class ProcessExecutor:
     def _reap(self) -> None:
         """Forget the processes that have left, and end those that do not."""
         for process, until in list(self._leaving):
-            if process.is_alive() and time.monotonic() < until:
+            if not has_ended(process) and time.monotonic() < until:
                 continue
             process.kill()
-            process.join()
-            process.close()
+            bury(process)
             self._leaving.remove((process, until))
 
     def _bury(self, slot: int) -> WorkerDied:
@@ -232,12 +197,9 @@ class ProcessExecutor:
         worker = self._workers.pop(slot)
         process = worker.process
         worker.line.close()
-        process.join(LEAVE_SECONDS)
-        if process.is_alive():
+        if not has_ended(process, LEAVE_SECONDS):
             process.kill()
-            process.join()
-        code = process.exitcode or 0
-        process.close()
+        code = bury(process)
         ending = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with {code}"
         log = self._setups[slot].log
         by_system = code == -signal.SIGKILL and count_memory_kills() > worker.kills
@@ -268,59 +230,6 @@ def enter(worker: str, line: Connection, setup: WorkerSetup) -> None:
             os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", part)
     if setup.config.workers.max_memory_mb is not None:
         limit_memory(setup.config.workers.max_memory_mb)
-    threading.Thread(target=_leave_with_driver, name="driver", daemon=True).start()
-    with _output_to(setup.log):
-        pkgutil.resolve_name(worker)(line, setup)
-
-
-def _leave_with_driver() -> None:
-    """Wait until the driver is gone, however it went, and leave at once.
-
-    A worker reads its line once an epoch, and an epoch may take hours. Nothing is lost: what is
-    on disk is whole at any time.
-    """
-    driver = multiprocessing.parent_process()
-    if driver is not None:
-        driver.join()
-        os._exit(1)
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Hide the program's main module, which multiprocessing would run again in the worker.
-
-    So a script needs no ``if __name__ == "__main__"``, and a notebook works. Nothing of the
-    main module is needed there: a worker's entry point and space are found by path.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = type(sys)("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@contextmanager
-def _output_to(log: Path) -> Iterator[None]:
-    """Send what this process and its libraries print to a file, away from the person's screen."""
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    before = [(os.dup(number), number) for number in (1, 2)]
-    for _, number in before:
-        os.dup2(file, number)
-    try:
-        yield
-    finally:
-        for copy, number in before:
-            os.dup2(copy, number)
-            os.close(copy)
-        os.close(file)
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Keep Ctrl-C, which a terminal sends to all processes, from the fork server and workers."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    leave_with_parent()
+    send_output(setup.log)
+    pkgutil.resolve_name(worker)(line, setup)

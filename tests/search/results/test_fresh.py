@@ -1,6 +1,7 @@
 """Functions called in a fresh process: what comes back when they fail."""
 
 import os
+import signal
 
 import pytest
 
@@ -28,11 +29,10 @@ def test_a_process_that_aborts_is_told_by_its_signal() -> None:
 
 
 def test_a_function_that_takes_too_long_is_ended() -> None:
-    with FreshProcess("signal:pause") as process:
-        with pytest.raises(TimeoutError, match=r"signal:pause took longer than 0\.1 s"):
-            process.call(0.1)
-        running = process._process
-    assert running.poll() is not None
+    late = pytest.raises(TimeoutError, match=r"signal:pause took longer than 0\.1 s")
+    with FreshProcess("signal:pause") as process, late:
+        process.call(0.1)
+    assert process._code == -signal.SIGKILL
 
 
 def test_settings_reach_the_process() -> None:
@@ -40,7 +40,14 @@ def test_settings_reach_the_process() -> None:
         assert process.call(key="KERAS_BACKEND") == "none"
 
 
-@pytest.mark.parametrize("alone", [False, True])
-def test_ctrl_c_on_a_terminal_is_kept_from_a_process_that_works_beside(alone: bool) -> None:
-    with FreshProcess("os:getpgrp", alone=alone) as process:
-        assert (process.call() != os.getpgrp()) == alone
+def test_the_environment_is_that_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("first", "second"):
+        monkeypatch.setenv("LOOKBACK_TEST", value)
+        with FreshProcess("os:getenv") as process:
+            assert process.call(key="LOOKBACK_TEST") == value
+
+
+def test_ctrl_c_on_a_terminal_does_not_reach_it() -> None:
+    with FreshProcess("string:capwords") as process:
+        os.kill(process._process.pid, signal.SIGINT)
+        assert process.call(s="two words") == "Two Words"
