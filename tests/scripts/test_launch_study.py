@@ -108,10 +108,6 @@ def test_a_launch_ends_with_a_leaderboard_a_link_and_an_exported_model(
     assert len(pictures) == len(re.findall(r"trial \d again, training 1 ", done.stderr)) > 0
     assert all("Confusion matrix" in page for page in pictures)
 
-    again = launch(command(study, storage_folder, "--workers.count", "2", *NO_CONVERSION))
-    assert again.returncode == 0
-    assert "is finished" in again.stderr
-
 
 def test_the_same_study_completes_on_jax(
     study: Path, storage_folder: Path, monkeypatch: pytest.MonkeyPatch
