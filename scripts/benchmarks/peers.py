@@ -47,7 +47,7 @@ def load_task(folder: Path) -> dict[str, Any]:
 
 def make_config(folder: Path, **sections: Any) -> Any:
     """Describe the study of the clips."""
-    from cases import Case, make_study  # noqa: PLC0415  # Keras takes seconds: not in what measures
+    from cases import Case, make_study  # noqa: PLC0415  # not in what starts contenders
 
     task = load_task(folder)
     clips = CLIPS[task["family"]]
@@ -118,8 +118,8 @@ class Others:
 
     def build(self, hp: Any) -> Any:
         """Build the candidate that ``hp`` answers for, as people write it."""
-        from cases import wrap_layers  # noqa: PLC0415
         from plain_frames import PlainFrames  # noqa: PLC0415
+        from plain_layers import wrap_layers  # noqa: PLC0415
 
         from spaces.sensor import Sensor  # noqa: PLC0415
 

@@ -22,7 +22,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from cases import Case, make_study, wrap_layers, write_clips
+from cases import Case, make_study, write_clips
+from plain_layers import wrap_layers
 from rich.console import Console
 from rich.table import Table
 
