@@ -1,7 +1,7 @@
 """Whether a study becomes slower or larger as it grows: growth.py --help.
 
 A study of many trials that are trained in no time (``instant.py``), real in all else: time between the ends of trials
-and memory of the driver's own, by tenths of the study. Then studies of one candidate on tables of ten times as many
+and memory of the driver's own, by tenths of the study; medians of several such studies. Then studies of one candidate on tables of ten times as many
 rows with equally many targets: time of a trial, and memory of its worker's own.
 """
 
@@ -73,8 +73,12 @@ def own_memory_mb(process: int) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def show_trials(trials: int) -> None:
-    """Run a study of many trials, and print its tenths."""
+def measure_trials(trials: int) -> list[tuple[float, float, float]]:
+    """Run a study of many trials, and return for each of its tenths but the first what a trial took.
+
+    Returns:
+        Milliseconds between ends and of the driver's processor, and its own memory in MiB.
+    """
     with tempfile.TemporaryDirectory(prefix="growth-") as name:
         clips = Path(name) / "clips.npz"
         rng = np.random.default_rng(0)
@@ -85,6 +89,15 @@ def show_trials(trials: int) -> None:
             f'path = "{clips}"\n[split]\nmethod = "stratified"\n[objective]\nmetric = "accuracy"\n'
         )
         seen = run([str(study), "--budget.trials", str(trials)], Path(name) / "runs")
+    size = len(seen) // PARTS
+    parts = [seen[first - 1 : first + size] for first in range(size, len(seen) - size + 1, size)]
+    spans = [[1e3 * (part[-1][what] - part[0][what]) / size for what in (0, 1)] for part in parts]
+    return [(*span, part[-1][2]) for span, part in zip(spans, parts, strict=True)]
+
+
+def show_trials(trials: int, rounds: int) -> None:
+    """Run a study of many trials again and again, and print the medians of its tenths."""
+    found = [measure_trials(trials) for _ in range(rounds)]
     table = Table(box=None, pad_edge=False)
     heads = (
         "trials",
@@ -94,12 +107,10 @@ def show_trials(trials: int) -> None:
     )
     for head in heads:
         table.add_column(head, justify="right")
-    size = len(seen) // PARTS
-    for first in range(size, len(seen) - size + 1, size):
-        part = seen[first - 1 : first + size]
-        took = [1e3 * (part[-1][what] - part[0][what]) / (len(part) - 1) for what in (0, 1)]
-        numbers = (f"{value:.0f}" for value in (*took, part[-1][2]))
-        table.add_row(f"{first + 1} to {first + size}", *numbers)
+    size = trials // PARTS
+    for place, tenths in enumerate(zip(*found, strict=True), 1):
+        numbers = (f"{statistics.median(one):.0f}" for one in zip(*tenths, strict=True))
+        table.add_row(f"{place * size + 1} to {(place + 1) * size}", *numbers)
     Console(width=100).print(table)
 
 
@@ -192,7 +203,7 @@ def main() -> int:
         train(arguments.measure, arguments.folder, arguments.data)
         return 0
     show_rows(arguments.rounds)
-    show_trials(arguments.trials)
+    show_trials(arguments.trials, arguments.rounds)
     return 0
 
 
