@@ -1,6 +1,7 @@
 """Forecasts without a network: the last value, the last season, and a linear model."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -93,31 +94,50 @@ def seasonal_differences(data: SequenceData, season: int) -> Array:
         Mean absolute differences in scaled units, of shape (variables,); NaN where there is
         no pair of known values.
     """
-    total = np.zeros(data.truths.shape[1])
-    known = np.zeros(data.truths.shape[1], dtype=np.int64)
-    later = _find_pairs(data, season)
-    for part in bounded_slices(len(later), data.truths.shape[1], MOST_VALUES):
-        rows = later[part]
-        moves = np.abs(np.subtract(data.truths[rows], data.truths[rows - season], dtype=float))
-        total += np.nansum(moves, axis=0)
-        known += np.isfinite(moves).sum(axis=0)
+    variables = data.truths.shape[1]
+    total, known = np.zeros(variables), np.zeros(variables, dtype=np.int64)
+    for first, after in _find_pairs(data, season):
+        for part in bounded_slices(after - first, variables, MOST_VALUES):
+            rows = slice(first + part.start, first + part.stop)
+            before = slice(rows.start - season, rows.stop - season)
+            moves = np.abs(np.subtract(data.truths[rows], data.truths[before], dtype=float))
+            total += np.nansum(moves, axis=0)
+            known += np.isfinite(moves).sum(axis=0)
     return np.where(known > 0, total / np.maximum(known, 1), np.nan)
 
 
-def _find_pairs(data: SequenceData, season: int) -> Array:
-    """Find the training rows whose row one season before is a training row too."""
+def _find_pairs(data: SequenceData, season: int) -> Iterator[tuple[int, int]]:
+    """Find the training rows whose row one season before is a training row of its recording too.
+
+    By what targets cover, not row by row: a study's rows may be many times its targets.
+
+    Yields:
+        The first row of a stretch, and the row after its last.
+    """
     ends, recordings = data.ends["train"], data.recordings["train"]
-    begins = ends - data.card.longest + 1
-    depth = np.zeros(len(data.truths) + 1, dtype=np.int64)
-    np.add.at(depth, begins, 1)
-    np.add.at(depth, ends + data.card.horizon + 1, -1)
-    covered = np.cumsum(depth[:-1]) > 0
-    order = np.argsort(begins, kind="stable")
-    _, first = np.unique(recordings[order], return_index=True)
-    # A training row belongs to the recording that began to be covered last.
-    owner = np.searchsorted(np.sort(begins[order][first]), np.arange(len(covered)), side="right")
-    pairs = covered[season:] & covered[:-season] & (owner[season:] == owner[:-season])
-    return np.flatnonzero(pairs) + season
+    begins, stops = ends - data.card.longest + 1, ends + data.card.horizon + 1
+    order = np.lexsort((begins, recordings))
+    begins, stops, recordings = begins[order], stops[order], recordings[order]
+    for own in np.split(np.arange(len(order)), np.flatnonzero(np.diff(recordings)) + 1):
+        covered = _merge(begins[own], stops[own])
+        place = 0
+        for first, after in covered:
+            # Stretches are in order, so what ends before this one can pair with none that follows.
+            while place < len(covered) and covered[place][1] + season <= first:
+                place += 1
+            other = place
+            while other < len(covered) and covered[other][0] + season < after:
+                begin, end = covered[other]
+                yield max(first, begin + season), min(after, end + season)
+                other += 1
+
+
+def _merge(begins: Array, stops: Array) -> list[tuple[int, int]]:
+    """Merge stretches that are sorted by their beginnings into those that do not touch."""
+    furthest = np.maximum.accumulate(stops)
+    new = np.flatnonzero(np.append(True, begins[1:] > furthest[:-1]))
+    last = np.append(new[1:] - 1, len(begins) - 1)
+    return list(zip(begins[new].tolist(), furthest[last].tolist(), strict=True))
 
 
 def _recall(data: SequenceData, ends: Array, steps: int) -> Array:

@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -135,6 +136,19 @@ def test_the_naive_error_is_summed_part_by_part(
     whole = seasonal_differences(data, 2)
     monkeypatch.setattr(naive, "MOST_VALUES", 6)
     assert seasonal_differences(data, 2) == pytest.approx(whole)
+
+
+def test_the_naive_error_takes_memory_for_targets_and_not_for_rows(series: MakeData) -> None:
+    rows = 1_000_000
+    ends = np.arange(1000, rows - 1000, 1000)
+    data = series(np.zeros((rows, 1)), ends=[ends, ends[:1] + 1, ends[:1] + 2])
+    tracemalloc.start()
+    try:
+        assert seasonal_differences(data, 1).tolist() == [0]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < rows  # bytes: not one for each row
 
 
 def test_the_naive_error_of_the_same_data_is_found_once(
