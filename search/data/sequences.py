@@ -230,9 +230,10 @@ class SequenceData:
             folder: A new folder; its parent exists.
         """
         folder.mkdir()
-        np.save(folder / "rows.npy", self.rows, allow_pickle=False)
+        # Row by row, whatever made them: columns that are mapped would be copied to be lent or gathered.
+        np.save(folder / "rows.npy", np.ascontiguousarray(self.rows), allow_pickle=False)
         if self.truths is not self.rows:
-            np.save(folder / "truths.npy", self.truths, allow_pickle=False)
+            np.save(folder / "truths.npy", np.ascontiguousarray(self.truths), allow_pickle=False)
         for side in SIDES:
             np.save(folder / f"{side}_ends.npy", self.ends[side], allow_pickle=False)
             np.save(folder / f"{side}_recordings.npy", self.recordings[side], allow_pickle=False)

@@ -1,5 +1,6 @@
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -136,6 +137,18 @@ def test_the_naive_error_is_summed_part_by_part(
     whole = seasonal_differences(data, 2)
     monkeypatch.setattr(naive, "MOST_VALUES", 6)
     assert seasonal_differences(data, 2) == pytest.approx(whole)
+
+
+def test_rows_and_values_are_mapped_row_by_row_whatever_made_them(
+    series: MakeData, tmp_path: Path
+) -> None:
+    rows = walk()
+    data = series(rows, truths=np.asfortranarray(rows.astype(np.float32)))
+    data.save(tmp_path / "data")
+    loaded = SequenceData.load(tmp_path / "data")
+    assert loaded.truths.flags.c_contiguous
+    assert loaded.rows.flags.c_contiguous
+    assert np.array_equal(loaded.truths, data.truths)
 
 
 def test_the_naive_error_takes_memory_for_targets_and_not_for_rows(series: MakeData) -> None:
