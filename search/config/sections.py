@@ -141,21 +141,43 @@ class TrainingConfig(Section):
 class SamplerConfig(Section):
     """Who suggests the next trial."""
 
-    name: Literal["tpe", "random"] = "tpe"
-    """Optuna's sampler."""
+    name: Literal["tpe", "gp", "cmaes", "random", "grid"] = "tpe"
+    """Optuna's sampler. tpe: tree-structured Parzen estimators, for every space; gp: a Gaussian process, for few trials of numbers (extra gp); cmaes: an evolution strategy, for many trials of numbers; random; grid: every combination of sampler.grid."""
+    settings: dict[str, bool | int | float | str | None] = {}
+    """What the sampler is told beside its seed, in the words of Optuna's class: n_startup_trials, for example."""
+    grid: dict[str, tuple[bool | int | float | str, ...]] = {}
+    """For grid: values by hyperparameter. After the defaults and the queue every combination is tried, then the study ends, whatever its budget; what is not named keeps its default."""
     queue: tuple[dict[str, bool | int | float | str], ...] = ()
     """Hyperparameters known to be good, tried first: trial 0 has the defaults, then come these in their order, each in the words of the trials' pages. What one leaves out is suggested."""
+
+    @model_validator(mode="after")
+    def _check_grid(self) -> "SamplerConfig":
+        if (self.name == "grid") != bool(self.grid):
+            raise ValueError(
+                f"sampler.grid must have values where sampler.name is 'grid', and only there. "
+                f"Received: name={self.name!r}, grid={self.grid}."
+            )
+        empty = [name for name, values in self.grid.items() if not values]
+        if empty:
+            raise ValueError(
+                f"sampler.grid.{empty[0]} must list one value at least. Received: an empty list."
+            )
+        return self
 
 
 class PrunerConfig(Section):
     """Who ends a trial early."""
 
-    name: Literal["quarter", "median", "none"] = "quarter"
-    """quarter: at one early epoch only the best quarter goes on; median: Optuna's; none: all run to the end."""
+    name: Literal["quarter", "median", "percentile", "successive_halving", "hyperband", "none"] = (
+        "quarter"
+    )
+    """quarter: at one early epoch only the best share goes on; Optuna's median, percentile, successive_halving and hyperband; none: all run to the end."""
     epoch: int = Field(3, ge=1)
-    """The epoch, counted from 1, at which the quarter is kept, or after which the median is asked for."""
+    """The epoch, counted from 1, at which it is first decided who goes on; median and percentile decide after every epoch from there."""
     keep: float = Field(0.25, gt=0, le=1)
-    """For quarter: the share of all trials seen so far that goes on."""
+    """The share that goes on, of all trials seen so far; of completed ones for percentile, and at every rung for successive_halving and hyperband, as a part of 2, 3, 4 or more. median ignores it."""
+    patience: int = Field(0, ge=0)
+    """Epochs without a better value that a trial may have before the pruner is asked; 0: it is always asked."""
 
 
 class BudgetConfig(Section):
@@ -163,6 +185,8 @@ class BudgetConfig(Section):
 
     trials: int = Field(20, ge=1)
     """Trials in the whole study, earlier launches included; candidates that cannot be built are not counted."""
+    max_epochs: int | None = Field(None, ge=1)
+    """Epochs of all trials together, earlier launches included, after which no further trial is begun; those that run go on to their end."""
     max_seconds: float | None = Field(None, gt=0)
     """Wall time of the search in this launch, in seconds; running trials end at their next epoch, and the winner waits for the search's end."""
     max_consecutive_failures: int = Field(10, ge=1)

@@ -191,7 +191,7 @@ class StudyLoop:
     def status(self) -> StudyStatus:
         """Say where the study stands."""
         unfinished = len(self._busy) + len(self._waiting)
-        spent, budget = self._trials.charged - unfinished, self._config.budget.trials
+        spent, budget = self._trials.charged - unfinished, self._trials.budget
         return StudyStatus(
             study=self._config.name,
             metric=self._config.objective.metric,
@@ -209,8 +209,7 @@ class StudyLoop:
         """Predict how long the search and the trainings after it still take."""
         trials, limit = self._trials, self._config.budget.max_seconds
         running = [trials.rows[number] for number in (*self._busy.values(), *self._waiting)]
-        unbegun = self._config.budget.trials - trials.charged
-        search = predict_search(running, trials.recent, unbegun, trials.rates)
+        search = predict_search(running, trials.recent, trials.unbegun, trials.rates)
         if search is None:
             return None
         search /= self._room.executor.slots
@@ -242,7 +241,7 @@ class StudyLoop:
     def _wants_more(self) -> bool:
         if self._stopping():
             return False
-        return bool(self._waiting) or self._trials.charged < self._config.budget.trials
+        return bool(self._waiting) or not self._trials.spent
 
     def _dispatch(self) -> None:
         while self._idle and self._wants_more():

@@ -6,58 +6,14 @@ import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from search.config import SamplerConfig
+from search.driver.samplers import make_sampler
 from search.errors import ConfigError, StudyError
 from search.messages import ChoiceDomain, Domain, FloatDomain, IntDomain, Listed, Scalar
-
-
-class SharingTPESampler(TPESampler):
-    """Optuna's TPE, one of several of a study that share what they know of its search space.
-
-    Each of its own would read all trials to find what they have in common, which takes longer with
-    every trial.
-    """
-
-    def __init__(self, seed: int, space: IntersectionSearchSpace | None) -> None:
-        """Make a sampler with Optuna's own settings.
-
-        Args:
-            seed: From 0 to 2**32 - 1.
-            space: The study's, kept up to date here; ``None`` for one of its own.
-        """
-        super().__init__(seed=seed)
-        self._shared = space or IntersectionSearchSpace(include_pruned=True)
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """List what all complete and pruned trials have been asked for, and leaves a choice."""
-        found = self._shared.calculate(study)
-        return {name: domain for name, domain in found.items() if not domain.single()}
-
-
-def make_sampler(
-    config: SamplerConfig, seed: int, space: IntersectionSearchSpace | None = None
-) -> BaseSampler:
-    """Make a sampler by name.
-
-    Args:
-        config: Which one.
-        seed: From 0 to 2**32 - 1.
-        space: What the study's samplers share; ``None`` for nothing.
-
-    Returns:
-        Optuna's sampler, with Optuna's own settings.
-    """
-    if config.name == "random":
-        return RandomSampler(seed=seed)
-    return SharingTPESampler(seed, space)
 
 
 def trial_seed(study_seed: int, number: int) -> int:

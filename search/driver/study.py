@@ -32,6 +32,7 @@ from search.driver.progress import View, make_view
 from search.driver.provenance import describe_study, dump_settings, flatten_settings
 from search.driver.repeats import find_winner
 from search.driver.requests import Room, list_space
+from search.driver.samplers import check_sampler
 from search.driver.storage import open_storage, study_lock
 from search.driver.testing import look_at_test
 from search.driver.tracking.spool import spool_path
@@ -101,6 +102,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
     task = make_task(config)
     direction = objective_direction(task, config.objective)
     find_backend()
+    check_sampler(config.sampler)
     folder = make_folder(config.storage.folder)
     with ExitStack() as stack:
         view = stack.enter_context(view or make_view())
@@ -117,8 +119,8 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         finished = _find_finished(storage, config, direction, data.card.fingerprint)
         if finished is not None:
             view.say(
-                f"Study {config.name} is finished: its {config.budget.trials} trials have ended. "
-                f"Raise --budget.trials to go on."
+                f"Study {config.name} is finished: {finished.spent} is spent, and all trials have "
+                f"ended. Raise it to go on."
             )
             _send_what_waits(config, folder, view, finished)
             return summarize(config, finished, Ending.FINISHED)
@@ -152,6 +154,8 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
             loop = StudyLoop(room, trials, tracker, ready=set(ready), baseline=naive)
             endings.append(loop.run())
             if Ending.FINISHED in endings:
+                view.say(f"The search is over: {trials.spent} is spent.")
+                tracker.log_study(tags={"budget.spent": trials.spent})
                 find_winner(trials, tracker, loop, task, (data, data_folder), view)
                 examine_finalists(trials, loop)
                 view.say("Looking at the test set, once.")
@@ -198,7 +202,7 @@ def _find_finished(
         return None
     trials = Trials(storage=storage, config=config, direction=direction)
     check_same(trials.notes, config, fingerprint)
-    done = trials.charged >= config.budget.trials and not trials.unfinished
+    done = trials.spent and not trials.unfinished
     return trials if done and trials.look else None
 
 

@@ -1,11 +1,13 @@
 """The trials of one study: what Optuna holds of them, and what is decided about them."""
 
+import math
 from bisect import bisect_left, insort
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import optuna
@@ -26,6 +28,7 @@ from search.driver.optimization import (
     trial_seed,
 )
 from search.driver.pruners import make_pruner, prune_reason
+from search.driver.samplers import count_grid, list_queue
 from search.messages import (
     CandidateBuilt,
     Cost,
@@ -87,6 +90,7 @@ class Trials:
         self.config = config
         self._study = _open_study(storage, config, direction)
         self._open: dict[int, optuna.Trial] = {}
+        self._queue: list[dict[str, Scalar]] = []
         self._space = IntersectionSearchSpace(include_pruned=True)
         trials = self._study.get_trials(deepcopy=False)
         self.rows = {t.number: read_row(t) for t in trials if t.state is not TrialState.WAITING}
@@ -109,6 +113,42 @@ class Trials:
     def charged(self) -> int:
         """The trials that the budget pays for: a candidate that cannot be built is free."""
         return len(self.rows) - len(self._free)
+
+    @property
+    def budget(self) -> int:
+        """The trials that the study is to have at most: a grid ends."""
+        config = self.config
+        grid = count_grid(config.sampler)
+        ends = 1 + len(config.sampler.queue) + grid if grid else config.budget.trials
+        return min(config.budget.trials, ends)
+
+    @property
+    def spent(self) -> str:
+        """What of the budget is spent, so that no further trial is begun; empty if nothing is."""
+        limit = self.config.budget.max_epochs
+        if limit is not None and self._epochs >= limit:
+            return f"budget.max_epochs ({limit})"
+        if self.charged >= self.budget:
+            grid = self.budget < self.config.budget.trials
+            return (
+                f"sampler.grid ({self.budget} trials)" if grid else f"budget.trials ({self.budget})"
+            )
+        return ""
+
+    @property
+    def unbegun(self) -> int:
+        """How many trials are likely to be begun yet."""
+        if self.spent:
+            return 0
+        left, limit = self.budget - self.charged, self.config.budget.max_epochs
+        if limit is None or not self.recent:
+            return left
+        each = fmean(row.epochs for row in self.recent)
+        return min(left, math.ceil((limit - self._epochs) / max(each, 1.0)))
+
+    @property
+    def _epochs(self) -> int:
+        return sum(row.epochs for row in self.rows.values())
 
     @property
     def unfinished(self) -> bool:
@@ -197,13 +237,14 @@ class Trials:
         Raises:
             ConfigError: If a default, or a value of ``sampler.queue``, is none of what may be answered.
         """
-        check_queue(listing, self.config.sampler.queue)
+        self._queue = list_queue(self.config.sampler, listing)
+        check_queue(listing, self._queue)
         if not self._study.get_trials(deepcopy=False):
             enqueue_defaults(self._study, listing)
 
     def ask(self) -> int:
         """Open the next trial and return its number."""
-        enqueue_next(self._study, self.config.sampler.queue)
+        enqueue_next(self._study, self._queue)
         trial = ask_trial(self._study, self.config.sampler, self.config.seed, self._space)
         self._open[trial.number] = trial
         self._reported[trial.number] = 0
@@ -286,7 +327,9 @@ class Trials:
         judged = number != DEFAULTS and report.epoch + 1 == self._reported[number]
         if judged and trial.should_prune():
             frozen = self._study.get_trials(deepcopy=False)[number]
-            return Verdict(outcome=Outcome.PRUNED, reason=prune_reason(self._study, frozen))
+            return Verdict(
+                outcome=Outcome.PRUNED, reason=prune_reason(self._study, frozen, self.config.pruner)
+            )
         return Verdict()
 
     def end(self, number: int, ended: TrialEnded) -> TrialRow:
@@ -375,7 +418,7 @@ def _open_study(storage: BaseStorage, config: StudyConfig, direction: Direction)
         storage=storage,
         study_name=config.name,
         direction=direction,
-        pruner=make_pruner(config.pruner),
+        pruner=make_pruner(config.pruner, config.training.max_epochs),
         load_if_exists=True,
     )
     study = open_it()

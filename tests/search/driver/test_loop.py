@@ -93,6 +93,36 @@ def test_trial_0_has_the_default_hyperparameters(storage: optuna.storages.BaseSt
     assert launch.trials.rows[0].parameters == {"units": 32, "rate": 1e-2, "depth": 2}
 
 
+def test_a_grid_ends_the_study_whatever_its_budget(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    grid = {"units": [8, 16], "depth": [1, 3]}
+    sampler = {"name": "grid", "grid": grid, "queue": [{"units": 5, "depth": 4, "rate": 0.05}]}
+    launch = Launch(storage, rising_curve, sampler=sampler, budget={"trials": 30})
+    assert launch.run() is Ending.FINISHED
+    found = [tuple(row.parameters.values()) for row in launch.trials.rows.values()]
+    asked = [(units, 0.01, depth) for units in (8, 16) for depth in (1, 3)]
+    assert found == [(32, 0.01, 2), (5, 0.05, 4), *asked]
+    assert launch.trials.spent == "sampler.grid (6 trials)"
+    assert launch.loop.status().budget == 6
+
+
+def test_a_budget_of_epochs_ends_the_study_once_they_are_spent(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    budget = {"trials": 100, "max_epochs": 40}
+    launch = Launch(storage, rising_curve, budget=budget)
+    assert launch.run() is Ending.FINISHED
+    epochs = [row.epochs for row in launch.trials.rows.values()]
+    # Two run at once, of five epochs at most.
+    assert 40 <= sum(epochs) < 40 + 2 * 5
+    assert None not in launch.outcomes()
+    assert launch.trials.spent == "budget.max_epochs (40)"
+    again = Launch(storage, rising_curve, budget=budget)
+    assert again.run() is Ending.FINISHED
+    assert len(again.trials.rows) == len(epochs)
+
+
 @pytest.mark.parametrize("pruner", ["quarter", "median"])
 def test_trial_0_is_never_pruned(storage: optuna.storages.BaseStorage, pruner: str) -> None:
     trials = Launch(storage, rising_curve, pruner={"name": pruner, "epoch": 2}).trials

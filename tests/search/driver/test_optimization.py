@@ -13,7 +13,6 @@ from search.driver.optimization import (
     describe_queue,
     enqueue_defaults,
     enqueue_next,
-    make_sampler,
     sampler_seed,
     suggest,
     trial_seed,
@@ -258,8 +257,3 @@ def test_seeds_stay_the_same_for_ever_and_differ_by_study_trial_and_purpose():
     seeds = {f(s, n) for f in (trial_seed, sampler_seed) for s in range(20) for n in range(50)}
     assert len(seeds) == 2000
     assert all(0 <= seed < 2**32 for seed in seeds)
-
-
-def test_samplers_are_made_by_name():
-    assert isinstance(make_sampler(RANDOM, 0), optuna.samplers.RandomSampler)
-    assert isinstance(make_sampler(TPE, 2**32 - 1), optuna.samplers.TPESampler)

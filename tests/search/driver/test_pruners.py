@@ -10,7 +10,7 @@ def make_study(direction="maximize", **settings):
     return optuna.create_study(
         direction=direction,
         sampler=optuna.samplers.RandomSampler(seed=0),
-        pruner=make_pruner(PrunerConfig(**settings)),
+        pruner=make_pruner(PrunerConfig(**settings), max_epochs=12),
     )
 
 
@@ -65,7 +65,7 @@ def test_the_reason_names_value_epoch_share_and_bar():
         trial.report(value, step)
     assert trial.should_prune()
     (_, frozen) = study.trials
-    assert prune_reason(study, frozen) == (
+    assert prune_reason(study, frozen, PrunerConfig(epoch=3, keep=0.25)) == (
         "The objective's best 0.61 after epoch 3 is not among the best 25% of 2 trials (bar 0.74)."
     )
 
@@ -75,9 +75,55 @@ def test_the_median_is_asked_for_from_its_epoch_on():
     for _ in range(5):
         play(study, [0.5, 0.5, 0.5])
     assert play(study, [0.1, 0.1, 0.1]) == 2
-    assert prune_reason(study, study.trials[-1]) == (
+    assert prune_reason(study, study.trials[-1], PrunerConfig(name="median", epoch=2)) == (
         "The objective's best 0.1 after epoch 2 is worse than the median of the completed trials "
         "at that epoch."
+    )
+
+
+def test_the_best_share_of_completed_trials_is_asked_for_from_its_epoch_on():
+    study = make_study(name="percentile", epoch=2, keep=0.2)
+    for value in (0.1, 0.2, 0.3, 0.4, 0.5):
+        play(study, [value, value, value])
+    assert play(study, [0.6, 0.6, 0.6]) is None
+    assert play(study, [0.4, 0.4, 0.4]) == 2
+    assert prune_reason(
+        study, study.trials[-1], PrunerConfig(name="percentile", epoch=2, keep=0.2)
+    ) == (
+        "The objective's best 0.4 after epoch 2 is not among the best 20% of the completed trials "
+        "at that epoch."
+    )
+
+
+def test_halving_decides_at_rungs_that_are_counted_from_one():
+    settings = {"name": "successive_halving", "epoch": 2, "keep": 0.5}
+    study = make_study(**settings)
+    flat = [[value] * 12 for value in (0.5, 0.4, 0.6, 0.7)]
+    # Rungs at epochs 2, 4 and 8: the second trial is the worse half of two, the others lead.
+    assert [play(study, curve) for curve in flat] == [None, 2, None, None]
+    late = [0.9, 0.9, 0.9, *[0.55] * 8]
+    assert play(study, late) == 4
+    assert prune_reason(study, study.trials[-1], PrunerConfig(**settings)) == (
+        "The objective's best 0.55 after epoch 4 is not in the best 1 of 2 trials at its rung of "
+        "successive_halving."
+    )
+
+
+def test_hyperbands_brackets_begin_at_rungs_that_are_counted_from_one():
+    study = make_study(name="hyperband", epoch=3, keep=1 / 3)
+    ends = [play(study, [1 / (number + 2)] * 12) for number in range(30)]
+    # Rungs at 3 and 9 in one bracket, 9 alone in the other; the first of each leads for good.
+    assert {None, 3, 9} == set(ends)
+
+
+def test_a_trial_that_gets_better_goes_on():
+    study = make_study(epoch=3, keep=0.25, patience=2)
+    play(study, [0.9, 0.9, 0.9])
+    assert play(study, [0.1, 0.2, 0.3, 0.3, 0.3]) is None
+    assert play(study, [0.3, 0.3, 0.3, 0.3, 0.3]) == 3
+    assert prune_reason(study, study.trials[-1], PrunerConfig(epoch=3, keep=0.25, patience=2)) == (
+        "The objective's best 0.3 after epoch 3 is not among the best 25% of 3 trials (bar 0.9), "
+        "and did not become better in 2 epochs."
     )
 
 

@@ -1,0 +1,400 @@
+"""Who finds better candidates in fewer epochs: replay.py [--tasks T ...] [--seeds N] [--contenders C ...].
+
+Learning curves that were really trained (curves.py) are replayed through the real driver, whose worker alone is
+played: it asks for the space's hyperparameters and answers every epoch by a curve that a surrogate draws for them
+(tables.py says how, and how well it predicts lines that were left out). KerasTuner's oracles and a plain Optuna loop get the same curves.
+Everybody spends the same epochs, one trial at a time; best so far is the trial that looks best, judged by what its
+whole training reaches without a seed's luck. Prints, for each task, the median epochs after which that is as good as
+random search's median after the whole budget, how many times fewer these are than the budget, and the regret, on average over
+all epochs (the area under it) and at the end (0: the best line of the table; 1: one random training), each with its 95 %
+bootstrap interval over seeds.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import optuna
+from rich.console import Console
+from rich.table import Table as Drawing
+
+from search.config import make_config
+from search.driver.executors.base import Arrival
+from search.driver.interrupts import Interrupt
+from search.driver.loop import StudyLoop
+from search.driver.requests import Room
+from search.driver.trials import Trials
+from search.messages import (
+    Answer,
+    CandidateBuilt,
+    EpochReport,
+    Outcome,
+    Question,
+    TrainTrial,
+    TrialEnded,
+    Verdict,
+    WorkerReady,
+)
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tables import Surrogate, load_table
+
+HERE = Path(__file__).parent
+TASKS = tuple(sorted(path.name.partition(".")[0] for path in HERE.glob("*.csv.gz")))
+Evaluation: TypeAlias = tuple[int, float, float]
+"""Epochs that an evaluation took, the value that it showed, and what a whole training reaches."""
+POINTS = 200
+"""Of the axis of epochs at which regrets are compared."""
+DRAWS = 2000
+"""Of the bootstrap."""
+
+
+class Nobody:
+    """Hears everything and says nothing: tracker and view of a replay."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Return what takes anything."""
+        return lambda *_, **__: None
+
+
+class PlayedWorker:
+    """An executor of one worker that plays curves."""
+
+    slots = 1
+
+    def __init__(self, surrogate: Surrogate, seed: int) -> None:
+        self._surrogate = surrogate
+        self._seed = seed
+        self._listing = surrogate.table.listing
+        ready = WorkerReady(pid=0, versions={}, device="played")
+        self._arrivals: deque[Arrival] = deque([(0, ready)])
+        self._heard: Any = None
+        self._play: Iterator[Any] = iter(())
+
+    def send(self, slot: int, message: Any) -> None:
+        """Take an order or an answer, and play on."""
+        self._heard = message
+        if isinstance(message, TrainTrial):
+            self._play = self._train(message.number)
+        if isinstance(message, TrainTrial | Answer | Verdict):
+            for said in self._play:
+                self._arrivals.append((slot, said))
+                if isinstance(said, Question | EpochReport):
+                    break
+
+    def receive(self, max_seconds: float) -> Sequence[Arrival]:
+        """Hand out what was said."""
+        said = list(self._arrivals)
+        self._arrivals.clear()
+        return said
+
+    def _train(self, number: int) -> Iterator[Any]:
+        values = {}
+        for one in self._listing:
+            yield Question(name=one.name, domain=one.domain, default=one.default)
+            values[one.name] = self._heard.value
+        yield CandidateBuilt(parameters=values, parameter_count=1)
+        curve = self._surrogate.curve(values, hash((self._seed, number)) % 2**32)
+        outcome, reason = Outcome.COMPLETE, ""
+        for epoch, best in enumerate(curve):
+            yield EpochReport(epoch=epoch, metrics={}, objective=best, best=best, seconds=1.0)
+            if self._heard.outcome is not None:
+                outcome, reason = self._heard.outcome, self._heard.reason
+                break
+        yield TrialEnded(
+            outcome=outcome,
+            value=best,
+            best_epoch=epoch,
+            epochs=epoch + 1,
+            parameters=values,
+            seconds=epoch + 1.0,
+            reason=reason,
+        )
+        yield WorkerReady(pid=0, versions={}, device="played")
+
+
+def run_ours(surrogate: Surrogate, seed: int, budget: int, **sections: Any) -> list[Evaluation]:
+    """Run a study by the real driver."""
+    metric = {"maximize": "accuracy", "minimize": "log_loss"}[surrogate.table.direction]
+    config = make_config(
+        {
+            "name": f"replay{seed}",
+            "seed": seed,
+            "objective": {"metric": metric},
+            "training": {"max_epochs": surrogate.table.epochs},
+            "budget": {"trials": budget, "max_epochs": budget},
+            **sections,
+        }
+    )
+    storage = optuna.storages.InMemoryStorage()
+    trials = Trials(storage=storage, config=config, direction=surrogate.table.direction)
+    trials.begin(surrogate.table.listing)
+    executor: Any = PlayedWorker(surrogate, seed)
+    nobody: Any = Nobody()
+    room = Room(
+        config=config,
+        executor=executor,
+        view=nobody,
+        interrupt=Interrupt(),
+        start=time.monotonic(),
+    )
+    StudyLoop(room, trials, nobody, ready=set(), baseline=None).run()
+    rows = [row for _, row in sorted(trials.rows.items())]
+    return [(row.epochs, row.value or 0.0, surrogate.quality(row.parameters)) for row in rows]
+
+
+def run_optuna(surrogate: Surrogate, seed: int, budget: int) -> list[Evaluation]:
+    """Loop by hand over a study with Optuna's own defaults, which prunes where the loop asks it to."""
+    table = surrogate.table
+    study = optuna.create_study(
+        sampler=optuna.samplers.TPESampler(seed=seed), direction=table.direction
+    )
+    found: list[Evaluation] = []
+    while sum(epochs for epochs, _, _ in found) < budget:
+        trial = study.ask(dict(table.distributions))
+        curve = surrogate.curve(trial.params, hash((seed, trial.number)) % 2**32)
+        pruned = False
+        for epoch, best in enumerate(curve):
+            trial.report(best, epoch)
+            if pruned := trial.should_prune():
+                break
+        state = optuna.trial.TrialState.PRUNED if pruned else None
+        study.tell(trial, None if pruned else best, state)
+        found.append((epoch + 1, best, surrogate.quality(trial.params)))
+    return found
+
+
+def run_keras_tuner(surrogate: Surrogate, seed: int, budget: int, name: str) -> list[Evaluation]:
+    """Ask one of KerasTuner's oracles, as its tuners do."""
+    import keras_tuner  # noqa: PLC0415
+    from keras_tuner import oracles  # noqa: PLC0415
+
+    table = surrogate.table
+    space = keras_tuner.HyperParameters()
+    for one in table.listing:
+        ask_keras_tuner(space, one)
+    common = {
+        "objective": keras_tuner.Objective("value", table.direction[:3]),
+        "hyperparameters": space,
+        "seed": seed + 1,  # it takes 0 for none
+    }
+    if name == "hyperband":
+        oracle = oracles.HyperbandOracle(
+            max_epochs=table.epochs, hyperband_iterations=budget, **common
+        )
+    else:
+        kinds = {
+            "random": oracles.RandomSearchOracle,
+            "bayesian": oracles.BayesianOptimizationOracle,
+        }
+        oracle = kinds[name](max_trials=budget, **common)
+    oracle.verbose = 0
+    found: list[Evaluation] = []
+    with tempfile.TemporaryDirectory(prefix="oracle-") as folder:
+        oracle._set_project_dir(folder, "oracle")
+        while sum(epochs for epochs, _, _ in found) < budget:
+            trial = oracle.create_trial("tuner")
+            if trial.status != "RUNNING":
+                break
+            given = trial.hyperparameters.values
+            values = {name: given[name] for name in table.distributions}
+            # A trial of a later round goes on from an earlier one, with its seed, and pays for what it adds.
+            first = given.get("tuner/trial_id", trial.trial_id)
+            begun, ends = (
+                given.get("tuner/initial_epoch", 0),
+                given.get("tuner/epochs", table.epochs),
+            )
+            while (before := oracle.trials[first].hyperparameters.values).get("tuner/trial_id"):
+                first = before["tuner/trial_id"]
+            curve = surrogate.curve(values, hash((seed, int(first))) % 2**32)[:ends]
+            oracle.update_trial(trial.trial_id, {"value": curve[-1]})
+            trial.status = "COMPLETED"
+            oracle.end_trial(trial)
+            found.append((ends - begun, curve[-1], surrogate.quality(values)))
+    return found
+
+
+def ask_keras_tuner(space: Any, one: Any) -> None:
+    """Register what a candidate asks for."""
+    domain = one.domain
+    match type(domain).__name__:
+        case "ChoiceDomain":
+            if set(domain.values) == {True, False}:
+                space.Boolean(one.name, default=one.default)
+            else:
+                space.Choice(one.name, list(domain.values), default=one.default)
+        case "IntDomain":
+            scale = {"sampling": "log"} if domain.log else {"step": domain.step}
+            space.Int(one.name, domain.low, domain.high, default=one.default, **scale)
+        case _:
+            scale = {"sampling": "log"} if domain.log else {"step": domain.step}
+            space.Float(one.name, domain.low, domain.high, default=one.default, **scale)
+
+
+def ours(**sections: Any) -> Callable[[Surrogate, int, int], list[Evaluation]]:
+    """Make a contender of the driver's, with other settings than the defaults."""
+    return lambda surrogate, seed, budget: run_ours(surrogate, seed, budget, **sections)
+
+
+def tuner(name: str) -> Callable[[Surrogate, int, int], list[Evaluation]]:
+    """Make a contender of KerasTuner's."""
+    return lambda surrogate, seed, budget: run_keras_tuner(surrogate, seed, budget, name)
+
+
+RANDOM, NEVER = {"name": "random"}, {"name": "none"}
+CONTENDERS: Mapping[str, Callable[[Surrogate, int, int], list[Evaluation]]] = {
+    "random": ours(sampler=RANDOM, pruner=NEVER),
+    "random, best quarter at epoch 3": ours(sampler=RANDOM),
+    "KerasTuner RandomSearch": tuner("random"),
+    "KerasTuner BayesianOptimization": tuner("bayesian"),
+    "KerasTuner Hyperband": tuner("hyperband"),
+    "Optuna's defaults": run_optuna,
+    "Lookback": ours(),
+    "Lookback, nothing pruned": ours(pruner=NEVER),
+    "Lookback, best quarter at epoch 1": ours(pruner={"epoch": 1}),
+    "Lookback, best quarter at epoch 2": ours(pruner={"epoch": 2}),
+    "Lookback, best tenth at epoch 3": ours(pruner={"keep": 0.1}),
+    "Lookback, median": ours(pruner={"name": "median"}),
+    "Lookback, successive halving from 1 by 3": ours(
+        pruner={"name": "successive_halving", "epoch": 1, "keep": 1 / 3}
+    ),
+    "Lookback, Hyperband from 1 by 3": ours(
+        pruner={"name": "hyperband", "epoch": 1, "keep": 1 / 3}
+    ),
+    "Lookback, CMA-ES": ours(sampler={"name": "cmaes"}),
+}
+SLOW = {"KerasTuner BayesianOptimization": 5}
+"""Contenders whose studies take minutes: one seed in so many."""
+
+
+@cache
+def make_surrogate(task: str) -> Surrogate:
+    """Learn a task's surrogate once a process."""
+    return Surrogate(load_table(task))
+
+
+def play(task: str, name: str, seed: int, budget: int) -> tuple[str, str, list[float]]:
+    """Run one study, and return the quality of its best so far at every point of the budget."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    surrogate = make_surrogate(task)
+    evaluations = CONTENDERS[name](surrogate, seed, budget * surrogate.table.epochs)
+    sign = 1.0 if surrogate.table.direction == "maximize" else -1.0
+    spent, shown, reached = 0, -np.inf, np.nan
+    steps = []
+    for epochs, value, quality in evaluations:
+        spent += epochs
+        if sign * value > shown:
+            shown, reached = sign * value, quality
+        steps.append((spent, reached))
+    axis = np.linspace(0, budget * surrogate.table.epochs, POINTS + 1)[1:]
+    ends = np.array([spent for spent, _ in steps])
+    places = np.searchsorted(ends, axis, side="right") - 1
+    return task, name, [steps[place][1] if place >= 0 else np.nan for place in places]
+
+
+def compare(curves: Mapping[str, Any], surrogate: Surrogate, budget: int) -> list[list[str]]:
+    """Work out one task's lines.
+
+    Args:
+        curves: By contender, the best so far, of shape (seeds, points).
+        surrogate: The task's.
+        budget: Whole trainings.
+
+    Returns:
+        A row of words a contender.
+    """
+    table = surrogate.table
+    axis = np.linspace(0, budget * table.epochs, POINTS + 1)[1:]
+    sign = 1.0 if table.direction == "maximize" else -1.0
+    qualities = sign * np.array([surrogate.quality(values) for values in table.parameters])
+    best, usual = qualities.max(), np.median(qualities)
+    target = np.median(sign * curves["random"][:, -1])
+    rng = np.random.default_rng(0)
+    rows, whole = [], budget * table.epochs
+    for name, own in curves.items():
+        good = np.where(np.isnan(own), -np.inf, sign * own)
+        spans = np.where(
+            (good >= target).any(axis=1), axis[np.argmax(good >= target, axis=1)], np.inf
+        )
+        regret = (best - np.where(np.isneginf(good), usual, good)) / (best - usual)
+        draws = np.median(rng.choice(spans, (DRAWS, len(spans))), axis=1)
+        low, high = whole / np.quantile(draws, (0.975, 0.025))
+        rows.append(
+            [
+                name,
+                str(len(own)),
+                f"{np.median(spans):,.0f}",
+                f"{whole / np.median(spans):.1f} [{low:.1f}, {high:.1f}]",
+                write_mean(regret.mean(axis=1), rng),
+                write_mean(regret[:, -1], rng),
+            ]
+        )
+    return rows
+
+
+def write_mean(values: Any, rng: np.random.Generator) -> str:
+    """Write a mean with its 95 % bootstrap interval."""
+    draws = rng.choice(values, (DRAWS, len(values))).mean(axis=1)
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
+
+
+def main() -> int:
+    """Replay, and print a table a task."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--contenders", nargs="+", choices=sorted(CONTENDERS))
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--budget", type=int, default=100, help="whole trainings")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="also keep all curves of best so far, as JSON")
+    arguments = parser.parse_args()
+    chosen = [
+        one for one in CONTENDERS if one in (arguments.contenders or CONTENDERS) or one == "random"
+    ]
+    jobs = [
+        (task, name, seed, arguments.budget)
+        for task in arguments.tasks
+        for name in chosen
+        for seed in range(max(1, arguments.seeds // SLOW.get(name, 1)))
+    ]
+    curves: dict[str, dict[str, list[list[float]]]] = {task: {} for task in arguments.tasks}
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        for done, (task, name, curve) in enumerate(pool.map(play, *zip(*jobs, strict=True)), 1):
+            curves[task].setdefault(name, []).append(curve)
+            if done % 50 == 0:
+                print(f"{done} of {len(jobs)} studies", file=sys.stderr, flush=True)
+    if arguments.out:
+        arguments.out.write_text(json.dumps(curves))
+    console = Console(width=160)
+    for task, own in curves.items():
+        surrogate = make_surrogate(task)
+        console.print(f"{task}: {surrogate.describe()}.", soft_wrap=True)
+        drawing = Drawing(box=None, pad_edge=False)
+        heads = (
+            "",
+            "seeds",
+            "epochs to random's end",
+            "times fewer",
+            "mean regret",
+            "regret at the end",
+        )
+        for head in heads:
+            drawing.add_column(head, justify="right" if head else "left")
+        for row in compare({n: np.array(c) for n, c in own.items()}, surrogate, arguments.budget):
+            drawing.add_row(*row)
+        console.print(drawing)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""Optuna's samplers by name, each with settings of its own."""
+
+import importlib.util
+import inspect
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
+from optuna.search_space import IntersectionSearchSpace
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from search.config import SamplerConfig
+from search.errors import ConfigError
+from search.messages import Listed, Scalar
+
+
+class SharingTPESampler(TPESampler):
+    """Optuna's TPE, one of several of a study that share what they know of its search space.
+
+    Each of its own would read all trials to find what they have in common, which takes longer with
+    every trial.
+    """
+
+    def __init__(
+        self, *, seed: int, space: IntersectionSearchSpace | None = None, **settings: Any
+    ) -> None:
+        """Make a sampler.
+
+        Args:
+            seed: From 0 to 2**32 - 1.
+            space: The study's, kept up to date here; ``None`` for one of its own.
+            **settings: As Optuna's class takes them.
+        """
+        super().__init__(seed=seed, **settings)
+        self._shared = space or IntersectionSearchSpace(include_pruned=True)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """List what all complete and pruned trials have been asked for, and leaves a choice."""
+        found = self._shared.calculate(study)
+        return {name: domain for name, domain in found.items() if not domain.single()}
+
+
+CLASSES: Mapping[str, tuple[Callable[..., BaseSampler], str]] = {
+    "tpe": (TPESampler, ""),
+    "gp": (GPSampler, "torch"),
+    "cmaes": (CmaEsSampler, ""),
+    "random": (RandomSampler, ""),
+    "grid": (RandomSampler, ""),
+}
+"""Optuna's class of each sampler, and the library that it needs beside Optuna. A grid's values are
+queued; what a candidate asks for beside them is drawn at random."""
+OURS = ("self", "seed", "constraints_func")
+"""Arguments that are not a person's to set."""
+
+
+def check_sampler(config: SamplerConfig) -> None:
+    """Check what only Optuna knows: a sampler's settings, and what it needs.
+
+    Args:
+        config: Which sampler.
+
+    Raises:
+        ConfigError: If its library is missing, or a setting is none of its own.
+    """
+    made, library = CLASSES[config.name]
+    if library and importlib.util.find_spec(library) is None:
+        raise ConfigError(
+            f"sampler.name must be one whose library is installed. Received: {config.name!r}, which "
+            f"needs {library}. Launch by `scripts/run --extra {config.name} …`, or write 'tpe'."
+        )
+    known = [name for name in inspect.signature(made).parameters if name not in OURS]
+    unknown = sorted(config.settings.keys() - set(known))
+    if unknown:
+        raise ConfigError(
+            f"sampler.settings must be those of Optuna's {made.__name__}. "
+            f"Received: {', '.join(unknown)}. Known: {', '.join(known) or 'none'}."
+        )
+    try:
+        make_sampler(config, 0)
+    except (TypeError, ValueError) as exc:
+        raise ConfigError(
+            f"sampler.settings must be values that Optuna's {made.__name__} takes: {exc} "
+            f"Received: {dict(config.settings)}."
+        ) from None
+
+
+def make_sampler(
+    config: SamplerConfig, seed: int, space: IntersectionSearchSpace | None = None
+) -> BaseSampler:
+    """Make a sampler by name.
+
+    Args:
+        config: Which one, with its settings; what they leave out is as Optuna has it.
+        seed: From 0 to 2**32 - 1.
+        space: What the study's samplers share; ``None`` for nothing.
+
+    Returns:
+        Optuna's sampler.
+
+    Raises:
+        TypeError: If a setting is of a kind that Optuna does not take.
+        ValueError: If a setting has a value that it does not take.
+    """
+    settings: dict[str, Any] = {"seed": seed, **config.settings}
+    if config.name == "tpe":
+        return SharingTPESampler(space=space, **settings)
+    if config.name == "cmaes":  # it leaves categories and conditions to a random sampler
+        settings.setdefault("warn_independent_sampling", False)
+    return CLASSES[config.name][0](**settings)
+
+
+def list_queue(config: SamplerConfig, listing: Sequence[Listed]) -> list[dict[str, Scalar]]:
+    """List the hyperparameters that are tried after the defaults, in order.
+
+    Args:
+        config: The sampler.
+        listing: What the default candidate asked for.
+
+    Returns:
+        What is queued, then every combination of a grid, in which all others have their defaults.
+    """
+    defaults = {listed.name: listed.default for listed in listing}
+    queued: list[dict[str, Scalar]] = [{**one} for one in config.queue]
+    return queued + [defaults | one for one in _combine(config.grid)]
+
+
+def count_grid(config: SamplerConfig) -> int:
+    """Count the combinations of a grid; 0 where there is none."""
+    return len(_combine(config.grid))
+
+
+def _combine(grid: Mapping[str, Sequence[Scalar]]) -> list[dict[str, Scalar]]:
+    if not grid:
+        return []
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]

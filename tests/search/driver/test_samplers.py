@@ -1,0 +1,100 @@
+"""Samplers by name: their settings, and what a grid asks for."""
+
+import importlib.util
+
+import optuna
+import pytest
+from fakes import LISTING
+
+from search.config import SamplerConfig, make_config
+from search.driver.optimization import ask_trial, suggest
+from search.driver.samplers import (
+    check_sampler,
+    count_grid,
+    list_queue,
+    make_sampler,
+)
+from search.errors import ConfigError
+
+CLASSES = {
+    "tpe": optuna.samplers.TPESampler,
+    "cmaes": optuna.samplers.CmaEsSampler,
+    "random": optuna.samplers.RandomSampler,
+}
+GRID = {"units": (8, 16), "depth": (1, 3)}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_samplers_are_made_by_name(name: str) -> None:
+    for seed in (0, 2**32 - 1):
+        assert isinstance(make_sampler(SamplerConfig(name=name), seed), CLASSES[name])
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_what_is_suggested_depends_on_number_and_history_alone(name: str) -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    def play() -> list[object]:
+        study = optuna.create_study()
+        found: list[object] = []
+        for _ in range(15):
+            trial = ask_trial(study, SamplerConfig(name=name), 3)
+            values = [suggest(trial, one.name, one.domain) for one in LISTING]
+            study.tell(trial.number, float(values[1]))
+            found.append(values)
+        return found
+
+    first = play()
+    assert first == play()
+    assert len({str(values) for values in first}) == 15
+
+
+def test_settings_are_those_of_optunas_class() -> None:
+    sampler = make_sampler(SamplerConfig(settings={"n_startup_trials": 4}), 0)
+    assert sampler._n_startup_trials == 4
+    check_sampler(SamplerConfig(settings={"n_startup_trials": 4}))
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"settings": {"n_startup": 4}}, r"Received: n_startup\. Known: .*n_startup_trials"),
+        ({"settings": {"seed": 4}}, r"Received: seed\. Known: "),
+        ({"name": "random", "settings": {"group": True}}, r"RandomSampler.*Known: none"),
+        ({"settings": {"group": True, "multivariate": False}}, r"TPESampler takes: .*`group`"),
+    ],
+)
+def test_a_setting_of_nobodys_is_told_before_anything_starts(
+    settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"^sampler\.settings must be .*{message}"):
+        check_sampler(SamplerConfig(**settings))
+
+
+def test_a_sampler_whose_library_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "torch" else find(name)
+    )
+    with pytest.raises(ConfigError, match=r"'gp', which needs torch.*scripts/run --extra gp"):
+        check_sampler(SamplerConfig(name="gp"))
+
+
+def test_a_grid_is_queued_whole_and_what_it_leaves_out_has_its_default() -> None:
+    config = SamplerConfig(name="grid", grid=GRID, queue=({"units": 5},))
+    queue = list_queue(config, LISTING)
+    assert queue[0] == {"units": 5}
+    assert queue[1:] == [
+        {"units": units, "rate": 1e-2, "depth": depth} for units in (8, 16) for depth in (1, 3)
+    ]
+    assert count_grid(config) == 4
+    assert count_grid(SamplerConfig()) == 0
+
+
+@pytest.mark.parametrize(
+    "sampler", [{"name": "grid"}, {"grid": {"units": [8]}}, {"name": "grid", "grid": {"units": []}}]
+)
+def test_a_grid_has_values_and_no_other_sampler_has(sampler: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"sampler\.grid.* must "):
+        make_config({"name": "a", "sampler": sampler})
