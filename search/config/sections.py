@@ -149,6 +149,10 @@ class SamplerConfig(Section):
     """For grid: values by hyperparameter. After the defaults and the queue every combination is tried, then the study ends, whatever its budget; what is not named keeps its default."""
     queue: tuple[dict[str, bool | int | float | str], ...] = ()
     """Hyperparameters known to be good, tried first: trial 0 has the defaults, then come these in their order, each in the words of the trials' pages. What one leaves out is suggested."""
+    warm_start: tuple[str, ...] = ()
+    """Where good candidates are known from, which are tried next: names of studies in the same storage folder, and folders of KerasTuner projects."""
+    warm_candidates: int = Field(3, ge=1)
+    """Best candidates of each source of sampler.warm_start."""
 
     @model_validator(mode="after")
     def _check_grid(self) -> "SamplerConfig":

@@ -169,7 +169,7 @@ def enqueue_defaults(study: Study, listing: Sequence[Listed]) -> None:
     for listed in listing:
         # Optuna takes a default beside its range with a warning; a wrong category it refuses
         # only when asked for, and leaves a trial that runs for ever.
-        if not _holds(listed.domain, listed.default):
+        if not holds(listed.domain, listed.default):
             raise ConfigError(
                 f"The default of {listed.name} must be one of its values. "
                 f"Received: default={listed.default!r}, domain={listed.domain}."
@@ -190,7 +190,7 @@ def check_queue(listing: Sequence[Listed], queue: Sequence[Mapping[str, Scalar]]
     domains = {listed.name: listed.domain for listed in listing}
     for place, values in enumerate(queue):
         for name, value in values.items():
-            if name in domains and not _holds(domains[name], value):
+            if name in domains and not holds(domains[name], value):
                 raise ConfigError(
                     f"sampler.queue.{place}.{name} must be one of its values: {domains[name]}. "
                     f"Received: {value!r}."
@@ -213,6 +213,26 @@ def describe_queue(listing: Sequence[Listed], queue: Sequence[Mapping[str, Scala
         f"where another candidate does."
         for name in sorted({name for values in queue for name in values} - known)
     ]
+
+
+def holds(domain: Domain, value: Scalar) -> bool:
+    """Tell whether a value is one of those that may be answered.
+
+    Args:
+        domain: What may be answered.
+        value: The value.
+
+    Returns:
+        Whether Optuna would take it as it is.
+    """
+    match domain:
+        case ChoiceDomain():
+            return any(type(value) is type(known) and value == known for known in domain.values)
+        case IntDomain():
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            return whole and value in range(domain.low, domain.high + 1, domain.step)
+        case FloatDomain():
+            return isinstance(value, float) and domain.low <= value <= domain.high
 
 
 def enqueue_next(study: Study, queue: Sequence[Mapping[str, Scalar]]) -> None:
@@ -258,14 +278,3 @@ def _label(domain: Domain) -> str:
             words = "-".join(re.sub(r"\W+", "", str(value)) for value in domain.values)
             # The words alone would take 1 for "1", and long lists have to end somewhere.
             return f"choice-{words[:40]}-{zlib.crc32(repr(domain.values).encode()):08x}"
-
-
-def _holds(domain: Domain, value: Scalar) -> bool:
-    match domain:
-        case ChoiceDomain():
-            return any(type(value) is type(known) and value == known for known in domain.values)
-        case IntDomain():
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            return whole and value in range(domain.low, domain.high + 1, domain.step)
-        case FloatDomain():
-            return isinstance(value, float) and domain.low <= value <= domain.high

@@ -114,18 +114,22 @@ def make_sampler(
     return CLASSES[config.name][0](**settings)
 
 
-def list_queue(config: SamplerConfig, listing: Sequence[Listed]) -> list[dict[str, Scalar]]:
+def list_queue(
+    config: SamplerConfig, listing: Sequence[Listed], known: Sequence[Mapping[str, Scalar]] = ()
+) -> list[dict[str, Scalar]]:
     """List the hyperparameters that are tried after the defaults, in order.
 
     Args:
         config: The sampler.
         listing: What the default candidate asked for.
+        known: What earlier studies found to be good.
 
     Returns:
-        What is queued, then every combination of a grid, in which all others have their defaults.
+        What is queued, what is known, then every combination of a grid, in which all others have
+        their defaults.
     """
     defaults = {listed.name: listed.default for listed in listing}
-    queued: list[dict[str, Scalar]] = [{**one} for one in config.queue]
+    queued: list[dict[str, Scalar]] = [{**one} for one in (*config.queue, *known)]
     return queued + [defaults | one for one in _combine(config.grid)]
 
 

@@ -14,6 +14,7 @@ import tomli_w
 
 from search.config import StudyConfig
 from search.data.preparation import prepare_data
+from search.data.sequences import SequenceData
 from search.data.targets import sequence_lengths
 from search.driver.examining import examine_finalists
 from search.driver.executors.base import Executor
@@ -38,9 +39,10 @@ from search.driver.testing import look_at_test
 from search.driver.tracking.spool import spool_path
 from search.driver.tracking.tracker import Tracker
 from search.driver.trials import Trials, weights_folder
+from search.driver.warm_start import begin_trials, read_known
 from search.errors import ConfigError, TrackingError
 from search.messages import SpaceListed, Table, WorkerReady, WorkerSetup
-from search.tasks import Baseline, Direction, make_task, objective_direction
+from search.tasks import Baseline, Direction, Task, make_task, objective_direction
 
 HURRIED_SECONDS = 2.0
 """How long a launch that is to end at once waits for a tracking store that is away."""
@@ -116,6 +118,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         if interrupt.requested:
             raise KeyboardInterrupt
         storage = MirroredStorage(open_storage(folder), place=folder, say=wait)
+        known = read_known(config.sampler, storage)
         finished = _find_finished(storage, config, direction, data.card.fingerprint)
         if finished is not None:
             view.say(
@@ -150,16 +153,12 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         with _closed_with_status(tracker) as endings:
             note_study(trials, tracker, config, data, baselines)
             tracker.log_text(f"{config.name}.toml", _write_study_file(config, folder / "studies"))
-            trials.begin(listed.listing)
+            for note in begin_trials(trials, known, listed.listing):
+                view.say(f"Note: {note}")
             loop = StudyLoop(room, trials, tracker, ready=set(ready), baseline=naive)
             endings.append(loop.run())
             if Ending.FINISHED in endings:
-                view.say(f"The search is over: {trials.spent} is spent.")
-                tracker.log_study(tags={"budget.spent": trials.spent})
-                find_winner(trials, tracker, loop, task, (data, data_folder), view)
-                examine_finalists(trials, loop)
-                view.say("Looking at the test set, once.")
-                look_at_test(trials, tracker, loop, task, data)
+                _finish(trials, tracker, loop, task, (data, data_folder), view)
         return summarize(config, trials, endings[0])
 
 
@@ -188,6 +187,23 @@ def summarize(config: StudyConfig, trials: Trials, ending: Ending) -> StudySumma
         test_baselines=test.get("baselines", {}),
         test_tables=test.get("tables", {}),
     )
+
+
+def _finish(
+    trials: Trials,
+    tracker: Tracker,
+    loop: StudyLoop,
+    task: Task,
+    data: tuple[SequenceData, Path],
+    view: View,
+) -> None:
+    """Find the winner of a search that is over, and look at the test targets."""
+    view.say(f"The search is over: {trials.spent} is spent.")
+    tracker.log_study(tags={"budget.spent": trials.spent})
+    find_winner(trials, tracker, loop, task, data, view)
+    examine_finalists(trials, loop)
+    view.say("Looking at the test set, once.")
+    look_at_test(trials, tracker, loop, task, data[0])
 
 
 def _find_finished(

@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_left, insort
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -60,6 +60,8 @@ failed; from a pruned one that broke a constraint they learn where not to look."
 DEFAULTS = 0
 """The trial that has the default hyperparameters. What the search gained is measured against its
 value, so no pruner ends it."""
+WARM = "warm_start"
+"""The study's note of what earlier studies found to be good."""
 RECENT = 100
 """Ended trials that others' costs are predicted from: so many that it takes no longer as a study grows."""
 BEGUN = "begun"
@@ -117,10 +119,10 @@ class Trials:
     @property
     def budget(self) -> int:
         """The trials that the study is to have at most: a grid ends."""
-        config = self.config
-        grid = count_grid(config.sampler)
-        ends = 1 + len(config.sampler.queue) + grid if grid else config.budget.trials
-        return min(config.budget.trials, ends)
+        most, sampler = self.config.budget.trials, self.config.sampler
+        known = self.notes.get(WARM, {}).get("candidates", [])
+        grid = count_grid(sampler)
+        return min(most, 1 + len(sampler.queue) + len(known) + grid) if grid else most
 
     @property
     def spent(self) -> str:
@@ -231,13 +233,19 @@ class Trials:
         """The complete trials, best first."""
         return list(self._ranked)
 
-    def begin(self, listing: tuple[Listed, ...]) -> None:
+    def begin(
+        self, listing: tuple[Listed, ...], known: Sequence[Mapping[str, Scalar]] = ()
+    ) -> None:
         """Queue the default hyperparameters, which become trial 0 of a new study.
+
+        Args:
+            listing: What the default candidate asked for.
+            known: What earlier studies found to be good, which is tried next.
 
         Raises:
             ConfigError: If a default, or a value of ``sampler.queue``, is none of what may be answered.
         """
-        self._queue = list_queue(self.config.sampler, listing)
+        self._queue = list_queue(self.config.sampler, listing, known)
         check_queue(listing, self._queue)
         if not self._study.get_trials(deepcopy=False):
             enqueue_defaults(self._study, listing)

@@ -18,6 +18,7 @@ from optuna.distributions import distribution_to_json
 from search import load_config, run_study
 from search.config import StudyConfig
 from search.driver.leaderboard import TrialRow
+from search.driver.loop import Ending
 from search.driver.trials import read_row
 from search.messages import Outcome
 from search.results.studies import load_study
@@ -61,7 +62,9 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("mlflow_runs"))
     arguments = parser.parse_args()
     first = configure(arguments.task, arguments.folder, arguments.trials)
-    run_study(first)
+    if run_study(first).ending is not Ending.FINISHED:
+        print("Interrupted. The same command goes on; with fewer --trials it ends sooner.")
+        return 130
     curves = read_curves(first)
     # Trial 0 of either has the defaults: the queue begins after it.
     queue = [dict(row.parameters) for row, _ in curves[1 : arguments.again]]
@@ -70,7 +73,9 @@ def main() -> int:
     again = configure(
         arguments.task, arguments.folder, 1 + len(queue), name=name, seed=1, sampler=sampler
     )
-    run_study(again)
+    if run_study(again).ending is not Ending.FINISHED:
+        print("Interrupted. The same command goes on.")
+        return 130
     repeated = {str(row.parameters): place for place, (row, _) in enumerate(curves)}
     lines = [describe(row, told, None) for row, told in curves]
     lines += [

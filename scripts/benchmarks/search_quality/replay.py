@@ -3,6 +3,7 @@
 Learning curves that were really trained (curves.py) are replayed through the real driver, whose worker alone is
 played: it asks for the space's hyperparameters and answers every epoch by a curve that a surrogate draws for them
 (tables.py says how, and how well it predicts lines that were left out). KerasTuner's oracles and a plain Optuna loop get the same curves.
+Lookback begins with the space's own defaults, as in life; "blind" it begins with values at random, as the others do.
 Everybody spends the same epochs, one trial at a time; best so far is the trial that looks best, judged by what its
 whole training reaches without a seed's luck. Prints, for each task, the median epochs after which that is as good as
 random search's median after the whole budget, how many times fewer these are than the budget, and the regret, on average over
@@ -18,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -31,6 +33,7 @@ from search.config import make_config
 from search.driver.executors.base import Arrival
 from search.driver.interrupts import Interrupt
 from search.driver.loop import StudyLoop
+from search.driver.pruners import QuarterPruner
 from search.driver.requests import Room
 from search.driver.trials import Trials
 from search.messages import (
@@ -75,8 +78,8 @@ class PlayedWorker:
         self._surrogate = surrogate
         self._seed = seed
         self._listing = surrogate.table.listing
-        ready = WorkerReady(pid=0, versions={}, device="played")
-        self._arrivals: deque[Arrival] = deque([(0, ready)])
+        self._arrivals: deque[Arrival] = deque()
+        self.replace(0)
         self._heard: Any = None
         self._play: Iterator[Any] = iter(())
 
@@ -96,6 +99,14 @@ class PlayedWorker:
         said = list(self._arrivals)
         self._arrivals.clear()
         return said
+
+    def prepare(self, slot: int) -> None:
+        """Start nothing: who plays does not grow."""
+
+    def replace(self, slot: int) -> None:
+        """Come up again."""
+        ready = WorkerReady(pid=slot, versions={}, device="played")
+        self._arrivals.append((slot, ready))
 
     def _train(self, number: int) -> Iterator[Any]:
         values = {}
@@ -119,11 +130,12 @@ class PlayedWorker:
             seconds=epoch + 1.0,
             reason=reason,
         )
-        yield WorkerReady(pid=0, versions={}, device="played")
 
 
-def run_ours(surrogate: Surrogate, seed: int, budget: int, **sections: Any) -> list[Evaluation]:
-    """Run a study by the real driver."""
+def run_ours(
+    surrogate: Surrogate, seed: int, budget: int, *, blind: bool = False, **sections: Any
+) -> list[Evaluation]:
+    """Run a study by the real driver; blind, if trial 0 has values at random in place of the space's own."""
     metric = {"maximize": "accuracy", "minimize": "log_loss"}[surrogate.table.direction]
     config = make_config(
         {
@@ -137,7 +149,13 @@ def run_ours(surrogate: Surrogate, seed: int, budget: int, **sections: Any) -> l
     )
     storage = optuna.storages.InMemoryStorage()
     trials = Trials(storage=storage, config=config, direction=surrogate.table.direction)
-    trials.begin(surrogate.table.listing)
+    listing = surrogate.table.listing
+    if blind:
+        drawn = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask(
+            dict(surrogate.table.distributions)
+        )
+        listing = tuple(replace(one, default=drawn.params[one.name]) for one in listing)
+    trials.begin(listing)
     executor: Any = PlayedWorker(surrogate, seed)
     nobody: Any = Nobody()
     room = Room(
@@ -152,11 +170,20 @@ def run_ours(surrogate: Surrogate, seed: int, budget: int, **sections: Any) -> l
     return [(row.epochs, row.value or 0.0, surrogate.quality(row.parameters)) for row in rows]
 
 
-def run_optuna(surrogate: Surrogate, seed: int, budget: int) -> list[Evaluation]:
-    """Loop by hand over a study with Optuna's own defaults, which prunes where the loop asks it to."""
+def run_optuna(
+    surrogate: Surrogate,
+    seed: int,
+    budget: int,
+    *,
+    sampler: type[optuna.samplers.BaseSampler] = optuna.samplers.TPESampler,
+    pruner: optuna.pruners.BasePruner | None = None,
+) -> list[Evaluation]:
+    """Loop by hand over a study of Optuna's own, whose defaults are TPE and the median pruner."""
     table = surrogate.table
     study = optuna.create_study(
-        sampler=optuna.samplers.TPESampler(seed=seed), direction=table.direction
+        sampler=sampler(seed=seed),  # type: ignore[call-arg]  # of those that have one
+        pruner=pruner,
+        direction=table.direction,
     )
     found: list[Evaluation] = []
     while sum(epochs for epochs, _, _ in found) < budget:
@@ -250,16 +277,23 @@ def tuner(name: str) -> Callable[[Surrogate, int, int], list[Evaluation]]:
     return lambda surrogate, seed, budget: run_keras_tuner(surrogate, seed, budget, name)
 
 
-RANDOM, NEVER = {"name": "random"}, {"name": "none"}
+def loop(**parts: Any) -> Callable[[Surrogate, int, int], list[Evaluation]]:
+    """Make a contender of a loop over Optuna's trials."""
+    return lambda surrogate, seed, budget: run_optuna(surrogate, seed, budget, **parts)
+
+
+RANDOM, NEVER = optuna.samplers.RandomSampler, optuna.pruners.NopPruner()
 CONTENDERS: Mapping[str, Callable[[Surrogate, int, int], list[Evaluation]]] = {
-    "random": ours(sampler=RANDOM, pruner=NEVER),
-    "random, best quarter at epoch 3": ours(sampler=RANDOM),
+    "random": loop(sampler=RANDOM, pruner=NEVER),
+    "random, best quarter at epoch 3": loop(sampler=RANDOM, pruner=QuarterPruner(3, 0.25)),
     "KerasTuner RandomSearch": tuner("random"),
     "KerasTuner BayesianOptimization": tuner("bayesian"),
     "KerasTuner Hyperband": tuner("hyperband"),
-    "Optuna's defaults": run_optuna,
+    "Optuna's defaults": loop(),
     "Lookback": ours(),
-    "Lookback, nothing pruned": ours(pruner=NEVER),
+    "Lookback, blind": ours(blind=True),
+    "Lookback, random": ours(sampler={"name": "random"}),
+    "Lookback, nothing pruned": ours(pruner={"name": "none"}),
     "Lookback, best quarter at epoch 1": ours(pruner={"epoch": 1}),
     "Lookback, best quarter at epoch 2": ours(pruner={"epoch": 2}),
     "Lookback, best tenth at epoch 3": ours(pruner={"keep": 0.1}),
@@ -327,7 +361,7 @@ def compare(curves: Mapping[str, Any], surrogate: Surrogate, budget: int) -> lis
         )
         regret = (best - np.where(np.isneginf(good), usual, good)) / (best - usual)
         draws = np.median(rng.choice(spans, (DRAWS, len(spans))), axis=1)
-        low, high = whole / np.quantile(draws, (0.975, 0.025))
+        low, high = whole / np.quantile(draws, (0.975, 0.025), method="inverted_cdf")
         rows.append(
             [
                 name,
