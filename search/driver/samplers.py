@@ -13,7 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from search.config import SamplerConfig
-from search.errors import ConfigError
+from search.errors import ConfigError, nearest
 from search.messages import Listed, Scalar
 
 
@@ -107,7 +107,8 @@ def make_sampler(
         ValueError: If a setting has a value that it does not take.
     """
     settings: dict[str, Any] = {"seed": seed, **config.settings}
-    if config.name == "tpe":
+    # What they share is what a joint model of all parameters asks for.
+    if config.name == "tpe" and not {"multivariate", "group"} & settings.keys():
         return SharingTPESampler(space=space, **settings)
     if config.name == "cmaes":  # it leaves categories and conditions to a random sampler
         settings.setdefault("warn_independent_sampling", False)
@@ -127,7 +128,16 @@ def list_queue(
     Returns:
         What is queued, what is known, then every combination of a grid, in which all others have
         their defaults.
+
+    Raises:
+        ConfigError: If a grid names what the default candidate does not ask for.
     """
+    unknown = sorted(config.grid.keys() - {listed.name for listed in listing})
+    if unknown:
+        raise ConfigError(
+            f"sampler.grid must name hyperparameters that the default candidate asks for. "
+            f"Received: {unknown[0]}. {nearest(unknown[0], (listed.name for listed in listing))}"
+        )
     defaults = {listed.name: listed.default for listed in listing}
     queued: list[dict[str, Scalar]] = [{**one} for one in (*config.queue, *known)]
     return queued + [defaults | one for one in _combine(config.grid)]

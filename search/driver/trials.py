@@ -243,7 +243,8 @@ class Trials:
             known: What earlier studies found to be good, which is tried next.
 
         Raises:
-            ConfigError: If a default, or a value of ``sampler.queue``, is none of what may be answered.
+            ConfigError: If a default, or a value of ``sampler.queue``, is none of what may be answered,
+                or ``sampler.grid`` names what nobody asks for.
         """
         self._queue = list_queue(self.config.sampler, listing, known)
         check_queue(listing, self._queue)

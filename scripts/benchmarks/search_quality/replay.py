@@ -2,7 +2,7 @@
 
 Learning curves that were really trained (curves.py) are replayed through the real driver, whose worker alone is
 played: it asks for the space's hyperparameters and answers every epoch by a curve that a surrogate draws for them
-(tables.py says how, and how well it predicts lines that were left out). KerasTuner's oracles and a plain Optuna loop get the same curves.
+(surrogates.py says how, and how well it predicts lines that were left out). KerasTuner's oracles and a plain Optuna loop get the same curves.
 Lookback begins with the space's own defaults, as in life; "blind" it begins with values at random, as the others do.
 Everybody spends the same epochs, one trial at a time; best so far is the trial that looks best, judged by what its
 whole training reaches without a seed's luck. Prints, for each task, the median epochs after which that is as good as
@@ -49,7 +49,7 @@ from search.messages import (
 )
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tables import Surrogate, load_table
+from surrogates import Surrogate, load_table
 
 HERE = Path(__file__).parent
 TASKS = tuple(sorted(path.name.partition(".")[0] for path in HERE.glob("*.csv.gz")))

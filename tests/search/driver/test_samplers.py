@@ -52,6 +52,13 @@ def test_what_is_suggested_depends_on_number_and_history_alone(name: str) -> Non
 def test_settings_are_those_of_optunas_class() -> None:
     sampler = make_sampler(SamplerConfig(settings={"n_startup_trials": 4}), 0)
     assert sampler._n_startup_trials == 4
+    # One parameter at a time: there is nothing that all trials share.
+    apart = make_sampler(SamplerConfig(settings={"multivariate": False}), 0)
+    study = optuna.create_study()
+    for _ in range(2):
+        study.tell(study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}), 0.0)
+    assert apart.infer_relative_search_space(study, study.trials[0]) == {}
+    assert sampler.infer_relative_search_space(study, study.trials[0]).keys() == {"x"}
     check_sampler(SamplerConfig(settings={"n_startup_trials": 4}))
 
 
@@ -90,6 +97,12 @@ def test_a_grid_is_queued_whole_and_what_it_leaves_out_has_its_default() -> None
     ]
     assert count_grid(config) == 4
     assert count_grid(SamplerConfig()) == 0
+
+
+def test_a_grid_names_what_candidates_ask_for() -> None:
+    config = SamplerConfig(name="grid", grid={"unitz": (8,)})
+    with pytest.raises(ConfigError, match=r"^sampler\.grid must .*unitz\. Did you mean 'units'"):
+        list_queue(config, LISTING)
 
 
 @pytest.mark.parametrize(
