@@ -11,6 +11,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
+from multiprocessing.resource_tracker import ensure_running as ensure_tracker_running
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,7 @@ def _without_main() -> Iterator[None]:
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
     """Keep Ctrl-C, which a terminal sends to all processes, from the fork server and its children."""
+    ensure_tracker_running()  # started meanwhile by multiprocessing, it would let them through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
