@@ -1,8 +1,8 @@
 """Whether a study becomes slower or larger as it grows: growth.py --help.
 
 A study of many trials that are trained in no time (``instant.py``), real in all else: time between the ends of trials
-and memory of the driver's own, by tenths of the study; medians of several such studies. Then studies of one candidate on tables of ten times as many
-rows with equally many targets: time of a trial, and memory of its worker's own.
+and memory of the driver's own, by tenths of the study, in several such studies. Then studies of one candidate on
+tables of ten times as many rows with equally many targets: time of a trial, and memory of its worker's own.
 """
 
 import argparse
@@ -30,6 +30,7 @@ PARTS = 10
 CHANNELS = 8
 ROWS = (100_000, 1_000_000)
 TARGETS = 5_000
+WIDTH = 160  # characters of a printed line
 ENDED = re.compile(rb"trial \d+ \| ")
 
 
@@ -96,22 +97,27 @@ def measure_trials(trials: int) -> list[tuple[float, float, float]]:
 
 
 def show_trials(trials: int, rounds: int) -> None:
-    """Run a study of many trials again and again, and print the medians of its tenths."""
+    """Run a study of many trials again and again, and print its tenths: each round's and the medians."""
     found = [measure_trials(trials) for _ in range(rounds)]
     table = Table(box=None, pad_edge=False)
-    heads = (
-        "trials",
-        "ms between ends",
-        "ms of the driver's processor",
-        "driver's own memory, MiB",
-    )
-    for head in heads:
+    turns = [f"round {turn}" for turn in range(1, rounds + 1)]
+    for head in ("trials", *turns, "median, ms", "driver's processor, ms", "its memory, MiB"):
         table.add_column(head, justify="right")
     size = trials // PARTS
     for place, tenths in enumerate(zip(*found, strict=True), 1):
-        numbers = (f"{statistics.median(one):.0f}" for one in zip(*tenths, strict=True))
-        table.add_row(f"{place * size + 1} to {(place + 1) * size}", *numbers)
-    Console(width=100).print(table)
+        numbers = [one[0] for one in tenths]
+        numbers += [statistics.median(one) for one in zip(*tenths, strict=True)]
+        first = f"{place * size + 1} to {(place + 1) * size}"
+        table.add_row(first, *(f"{number:.0f}" for number in numbers))
+    Console(width=WIDTH).print(table)
+    medians = [statistics.median(one[0] for one in tenths) for tenths in zip(*found, strict=True)]
+    middle = statistics.median(medians)
+    slope = np.polyfit(range(len(medians)), medians, 1)[0] * (len(medians) - 1)
+    sys.stdout.write(
+        f"Milliseconds between ends of trials: medians {min(medians) / middle:.2f} to "
+        f"{max(medians) / middle:.2f} times the median of medians; the line through them changes "
+        f"by {slope / middle:+.1%} from first to last.\n"
+    )
 
 
 def show_rows(rounds: int) -> None:
@@ -122,13 +128,15 @@ def show_rows(rounds: int) -> None:
             for rows in ROWS:
                 found[rows].append(measure_rows(rows, Path(name) / f"{rows}_{turn}"))
     table = Table(box=None, pad_edge=False)
-    for head in ("rows", "data, MiB", "seconds of a trial", "worker's own memory, MiB"):
+    turns = [f"round {turn}" for turn in range(1, rounds + 1)]
+    for head in ("rows", "data, MiB", *turns, "seconds of a trial", "worker's memory, MiB"):
         table.add_column(head, justify="right")
     for rows, own in found.items():
         seconds, memory = (statistics.median(one[part] for one in own) for part in (0, 1))
+        each = (f"{one[0]:.2f}" for one in own)
         size = rows * CHANNELS * 4 / 2**20
-        table.add_row(f"{rows:,}", f"{size:.0f}", f"{seconds:.1f}", f"{memory:.0f}")
-    Console(width=100).print(table)
+        table.add_row(f"{rows:,}", f"{size:.0f}", *each, f"{seconds:.2f}", f"{memory:.0f}")
+    Console(width=WIDTH).print(table)
 
 
 def measure_rows(rows: int, place: Path) -> tuple[float, float]:
@@ -194,7 +202,8 @@ def main() -> int:
     """Measure both, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--trials", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="studies of many trials")
+    parser.add_argument("--row-rounds", type=int, default=7, help="trials for each count of rows")
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
@@ -202,7 +211,7 @@ def main() -> int:
     if arguments.measure:
         train(arguments.measure, arguments.folder, arguments.data)
         return 0
-    show_rows(arguments.rounds)
+    show_rows(arguments.row_rounds)
     show_trials(arguments.trials, arguments.rounds)
     return 0
 
