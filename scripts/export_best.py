@@ -33,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         choices=tuple(ASKED),
         help="formats of other runtimes to write; by default those that the study was begun with",
     )
+    parser.add_argument(
+        "--trial", type=int, help="another complete trial than the winner, as one of the front"
+    )
     arguments = parser.parse_args(argv)
     try:
         export = export_best(
@@ -40,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             folder=arguments.folder,
             uri=arguments.uri,
             formats=arguments.formats,
+            trial=arguments.trial,
         )
     except SearchError as exc:
         print(exc, file=sys.stderr)

@@ -39,7 +39,7 @@ class InvalidArchitecture(CandidateError):
 
 
 class OversizedModel(CandidateError):
-    """The model has more parameters than ``training.max_parameters`` allows."""
+    """The model has more parameters than ``limits`` allows, or takes longer for a prediction."""
 
 
 class DivergedTraining(CandidateError):

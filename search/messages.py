@@ -336,6 +336,8 @@ class CandidateBuilt:
         epochs: Epochs that it was trained before its worker died: it goes on after them.
         cost: What an epoch consists of; ``None`` where nobody can say: of a ``fit`` of the
             hypermodel's own, or a model whose layers cannot be listed.
+        latency_ms: The median time of a prediction for one window, in milliseconds, where the study
+            has a limit for it or wants it small.
     """
 
     parameters: Parameters
@@ -344,6 +346,7 @@ class CandidateBuilt:
     notes: tuple[str, ...] = ()
     epochs: int = 0
     cost: Cost | None = None
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -397,7 +400,7 @@ class TrialEnded:
         weights: Path of the best epoch's weights, or empty.
         memory_mb: Memory of its worker's own afterwards, in MiB; 0 where the system does not say.
         latency_ms: The median time of a prediction for one window, in milliseconds, beside whatever
-            else ran then; of a complete trial.
+            else ran then; ``None`` where it was not measured.
     """
 
     outcome: Outcome

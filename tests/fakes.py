@@ -1,6 +1,6 @@
 """Stand-ins that play a script: workers that replay learning curves, a tracker in memory."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from search.driver.decision import Repeat
@@ -66,6 +66,9 @@ class ScriptedExecutor:
         self.prepared: list[int] = []
         self.killed: list[int] = []
         self.stopped = False
+        self.timed = False
+        self.trained: Counter[int] | None = None
+        """Epochs by seed, where what was pruned can be continued."""
         self.die_in_refit = False
         self.out_of_memory = False
         self._late: int | None = None
@@ -87,7 +90,7 @@ class ScriptedExecutor:
             case TrainTrial():
                 self.orders.append(message)
                 self.given[slot] = message.number
-                self._workers[slot] = self._play(slot, message.number)
+                self._workers[slot] = self._play(slot, message)
                 self._step(slot)
             case Answer() | Verdict():
                 self._step(slot)
@@ -156,7 +159,7 @@ class ScriptedExecutor:
             if isinstance(message, Question | EpochReport):
                 return
 
-    def _play(self, slot: int, number: int) -> Iterator[FromWorker]:
+    def _play(self, slot: int, order: TrainTrial) -> Iterator[FromWorker]:
         parameters: dict[str, Scalar] = {}
         for listed in LISTING:
             yield Question(name=listed.name, domain=listed.domain, default=listed.default)
@@ -164,11 +167,22 @@ class ScriptedExecutor:
             assert isinstance(answer, Answer)
             parameters[listed.name] = answer.value
         cost = Cost(steps=10, waits=80, work=1e6 * float(parameters["units"] or 0))
-        yield CandidateBuilt(parameters=parameters, parameter_count=100, cost=cost)
-        yield from self._train(slot, number, parameters)
+        latency_ms = 0.1 * float(parameters["units"] or 0) if self.timed else None
+        first = self.trained[order.seed] if self.trained is not None else 0
+        yield CandidateBuilt(
+            parameters=parameters,
+            parameter_count=100,
+            epochs=first,
+            cost=cost,
+            latency_ms=latency_ms,
+        )
+        for message in self._train(slot, order.number, parameters, first):
+            if isinstance(message, EpochReport) and self.trained is not None:
+                self.trained[order.seed] = message.epoch + 1
+            yield message
 
     def _train(
-        self, slot: int, number: int, parameters: Mapping[str, Scalar]
+        self, slot: int, number: int, parameters: Mapping[str, Scalar], first: int = 0
     ) -> Iterator[FromWorker]:
         curve = self.curve(number, parameters)
         if curve is None:
@@ -176,7 +190,7 @@ class ScriptedExecutor:
         if not isinstance(curve, Sequence):
             yield curve
             return
-        for epoch, value in enumerate(curve):
+        for epoch, value in enumerate(curve[first:], first):
             best = max(curve[: epoch + 1])
             yield EpochReport(
                 epoch=epoch,
@@ -215,6 +229,7 @@ class MemoryTracker:
 
     def __init__(self) -> None:
         self.begun: list[int] = []
+        self.promotions: dict[int, str] = {}
         self.built: dict[int, CandidateBuilt] = {}
         self.epochs: dict[int, list[EpochReport]] = {}
         self.ended: dict[int, TrialEnded] = {}
@@ -229,8 +244,9 @@ class MemoryTracker:
         self.reconciled: list[int] = []
         self.closed = ""
 
-    def start_trial(self, number: int) -> None:
+    def start_trial(self, number: int, promotion: str = "") -> None:
         self.begun.append(number)
+        self.promotions |= {number: promotion} if promotion else {}
 
     def log_built(self, number: int, built: CandidateBuilt) -> None:
         self.built[number] = built

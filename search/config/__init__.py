@@ -3,6 +3,7 @@
 from search.config.reading import load_config, make_config, parse_config
 from search.config.sections import (
     Kind,
+    LimitsConfig,
     ObjectiveConfig,
     PrunerConfig,
     SamplerConfig,
@@ -28,6 +29,7 @@ __all__ = [
     "ArraysData",
     "DigitsData",
     "Kind",
+    "LimitsConfig",
     "MachineData",
     "ObjectiveConfig",
     "PrunerConfig",

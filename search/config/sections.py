@@ -107,12 +107,14 @@ class SequenceLengthConfig(Section):
 
 
 class ObjectiveConfig(Section):
-    """The one number that is optimised, measured on validation."""
+    """What is optimised: a metric on validation, and what a candidate costs beside it, if that is asked for."""
 
     metric: str = ""
     """classification: accuracy, macro_f1 (default), auroc or log_loss; regression: rmse (default), mae or r2; forecasting: mae (default), mse, rmse or mase; anomaly: error (default), average_precision, auroc, f1, far or mar; frames: mse (default), mae, frame_squared_error, ssim or psnr."""
     direction: Literal["maximize", "minimize"] | None = None
     """Which way is better: the metric's own, and no other; for whoever wants it written down."""
+    also: tuple[Literal["latency_ms", "parameters"], ...] = ()
+    """What is to be small beside it: latency_ms, the time of a prediction as in limits, or parameters, the weights. The study then ends with a front: trials none of which another one beats in everything. The metric alone decides who is pruned, and who wins."""
 
 
 class TrainingConfig(Section):
@@ -134,8 +136,23 @@ class TrainingConfig(Section):
     """Whether XLA compiles candidates. auto: as Keras and the space have it, which is no on a CPU, where compiling takes longer than it saves."""
     steps_per_execution: int = Field(1, ge=1)
     """Training steps that the backend takes at once, or the most below that go into an epoch without a rest; a space that asks for more in compile gets them. It saves the work between steps, which only the shortest feel."""
-    max_parameters: int = Field(5_000_000, ge=1)
-    """Weights that a candidate may have at most."""
+
+
+class LimitsConfig(Section):
+    """What a candidate may be at most: one that is more is not trained, and the sampler learns from it. Memory has its limit in workers.max_memory_mb."""
+
+    parameters: int = Field(5_000_000, ge=1)
+    """Weights."""
+    size_mb: float | None = Field(None, gt=0)
+    """What its weights take as they are exported, 4 bytes each, in MiB; what a format adds is not counted."""
+    latency_ms: float | None = Field(None, gt=0)
+    """The median time of a prediction for one window by Keras, in milliseconds, measured before it is trained, by its worker, while the others train. Exported formats have times of their own, which an export measures."""
+
+    def most_weights(self) -> tuple[int, str]:
+        """Say how many weights a candidate may have, and the setting that says so."""
+        if self.size_mb is not None and self.size_mb * 2**20 / 4 < self.parameters:
+            return int(self.size_mb * 2**20 / 4), "limits.size_mb"
+        return self.parameters, "limits.parameters"
 
 
 class SamplerConfig(Section):
@@ -180,6 +197,12 @@ class PrunerConfig(Section):
     """The epoch, counted from 1, at which it is first decided who goes on; median and percentile decide after every epoch from there."""
     keep: float = Field(0.25, gt=0, le=1)
     """The share that goes on, of all trials seen so far; of completed ones for percentile, and at every rung for successive_halving and hyperband, as a part of 2, 3, 4 or more. median ignores it."""
+    immune: float = Field(0.0, ge=0, le=1)
+    """The share of trials that run to the end whatever the pruner says, drawn by their numbers: what it costs to know how good pruned ones would have become."""
+    second_chances: bool = False
+    """For quarter: whether a trial that was pruned, and would go on if it were judged now, is continued from where it stopped, before another is begun. The budget's trials do not count it, its epochs do."""
+    kept: int = Field(10, ge=1)
+    """Pruned trials, the best ones, of which is kept what it takes to continue them."""
     patience: int = Field(0, ge=0)
     """Epochs without a better value that a trial may have before the pruner is asked; 0: it is always asked."""
 
@@ -191,6 +214,8 @@ class BudgetConfig(Section):
     """Trials in the whole study, earlier launches included; candidates that cannot be built are not counted."""
     max_epochs: int | None = Field(None, ge=1)
     """Epochs of all trials together, earlier launches included, after which no further trial is begun; those that run go on to their end."""
+    plateau: int | None = Field(None, ge=1)
+    """Trials without a better one after which the study ends, and a third of all trials at least: better by more than what two trainings of the default hyperparameters differ by, which are trained three times for this."""
     max_seconds: float | None = Field(None, gt=0)
     """Wall time of the search in this launch, in seconds; running trials end at their next epoch, and the winner waits for the search's end."""
     max_consecutive_failures: int = Field(10, ge=1)

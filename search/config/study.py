@@ -10,6 +10,7 @@ from search.config.sections import (
     NAME_PATTERN,
     BudgetConfig,
     ExportConfig,
+    LimitsConfig,
     ObjectiveConfig,
     PrunerConfig,
     SamplerConfig,
@@ -47,6 +48,7 @@ class StudyConfig(Section):
     sequence_length: SequenceLengthConfig = SequenceLengthConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainingConfig = TrainingConfig()
+    limits: LimitsConfig = LimitsConfig()
     sampler: SamplerConfig = SamplerConfig()
     pruner: PrunerConfig = PrunerConfig()
     budget: BudgetConfig = BudgetConfig()
@@ -81,6 +83,21 @@ class StudyConfig(Section):
             raise ValueError(
                 f"winner.members above 1 must come with winner.repeats, which say who the best "
                 f"are. Received: members={self.winner.members}, repeats=0."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_objectives(self) -> "StudyConfig":
+        if self.objective.also and self.sampler.name == "cmaes":
+            raise ValueError(
+                "sampler.name must be another than 'cmaes' where objective.also is given: it knows one "
+                f"objective. Received: also={list(self.objective.also)}. Write 'tpe'."
+            )
+        if self.objective.also and self.pruner.name == "hyperband":
+            raise ValueError(
+                "pruner.name must be another than 'hyperband' where objective.also is given: its "
+                f"brackets know one objective. Received: also={list(self.objective.also)}. Write "
+                f"'successive_halving'."
             )
         return self
 

@@ -99,7 +99,7 @@ def predict_rest(row: TrialRow, ended: Sequence[TrialRow], rates: Rates | None) 
 
 def fixed_seconds(row: TrialRow) -> float:
     """Say what a trial took beside its epochs: building, compiling, the end."""
-    return max(0.0, row.seconds - row.epochs * row.epoch_seconds) if row.epoch_seconds else 0.0
+    return max(0.0, row.seconds - row.own_epochs * row.epoch_seconds) if row.epoch_seconds else 0.0
 
 
 def predict_again(row: TrialRow, epochs: int) -> float:
@@ -112,5 +112,5 @@ def predict_again(row: TrialRow, epochs: int) -> float:
     Returns:
         In seconds.
     """
-    each = row.epoch_seconds or row.seconds / max(1, row.epochs)
+    each = row.epoch_seconds or row.seconds / max(1, row.own_epochs)
     return fixed_seconds(row) + epochs * each

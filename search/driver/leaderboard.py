@@ -1,6 +1,6 @@
 """The trials of a study as rows that people read: in the terminal, in MLflow, in a script."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -46,6 +46,8 @@ class TrialRow:
         latency_ms: The median time of a prediction for one window, in milliseconds.
         cost: What one of its epochs consists of, where that is known.
         epoch_seconds: What one of them takes, after the first, which compiles; ``None`` before.
+        continues: The number of the pruned trial that it goes on with, if it does.
+        begun_at: Epochs that were trained as that trial's.
     """
 
     number: int
@@ -63,6 +65,13 @@ class TrialRow:
     latency_ms: float | None = None
     cost: Cost | None = None
     epoch_seconds: float | None = None
+    continues: int | None = None
+    begun_at: int = 0
+
+    @property
+    def own_epochs(self) -> int:
+        """The epochs that it took itself; none before its first one has ended."""
+        return max(0, self.epochs - self.begun_at)
 
     def as_member(self) -> Member:
         """Name the candidate as the search trained it."""
@@ -97,6 +106,37 @@ def rank_key(direction: str, row: TrialRow) -> tuple[float, float, int]:
     """Say where a ranked trial stands: what sorts before it is better."""
     sign = -1.0 if direction == "maximize" else 1.0
     return (sign * (row.value or 0.0), break_tie(row.metrics), row.number)
+
+
+def find_front(
+    leaders: Sequence[TrialRow], direction: str, costs: Sequence[Callable[[TrialRow], float | None]]
+) -> list[TrialRow]:
+    """Find the Pareto front: of equals, the one that is ranked first.
+
+    Args:
+        leaders: Complete trials, best first.
+        direction: "maximize" or "minimize".
+        costs: What a trial costs; one of which a cost is not known is left out.
+
+    Returns:
+        The trials that no other one is as good as in value and every cost, best first.
+    """
+    sign = -1.0 if direction == "maximize" else 1.0
+    front: list[tuple[TrialRow, list[float]]] = []
+    for row in leaders:
+        known = [sign * (row.value or 0.0), *(cost(row) for cost in costs)]
+        point = [value for value in known if value is not None]
+        if len(point) < len(known):
+            continue
+        if not any(
+            _beats(other, point) for _, other in front
+        ):  # by nobody that comes later either, but where it has the same value
+            front = [one for one in front if not _beats(point, one[1])] + [(row, point)]
+    return [row for row, _ in front]
+
+
+def _beats(point: Sequence[float], other: Sequence[float]) -> bool:
+    return all(one <= its for one, its in zip(point, other, strict=True))
 
 
 def count_outcomes(rows: Iterable[TrialRow]) -> dict[str, int]:

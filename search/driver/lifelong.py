@@ -19,6 +19,7 @@ LIFELONG = (
     "sequence_length",
     "objective",
     "training",
+    "limits",
 )
 """Settings that a study keeps for life: with others its trials could not be compared."""
 

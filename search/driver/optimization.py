@@ -28,7 +28,7 @@ def trial_seed(study_seed: int, number: int) -> int:
     Returns:
         A number from 0 to 2**32 - 1.
     """
-    return _derive_seed(study_seed, number, purpose=0)
+    return _derive_seed(study_seed, number, 0)
 
 
 def sampler_seed(study_seed: int, number: int) -> int:
@@ -41,7 +41,7 @@ def sampler_seed(study_seed: int, number: int) -> int:
     Returns:
         A number from 0 to 2**32 - 1.
     """
-    return _derive_seed(study_seed, number, purpose=1)
+    return _derive_seed(study_seed, number, 1)
 
 
 def repeat_seed(study_seed: int, number: int, repeat: int) -> int:
@@ -55,7 +55,7 @@ def repeat_seed(study_seed: int, number: int, repeat: int) -> int:
     Returns:
         A number from 0 to 2**32 - 1.
     """
-    return _derive_seed(study_seed, number, purpose=3 + repeat)
+    return _derive_seed(study_seed, number, 3 + repeat)
 
 
 def draw_seed(study_seed: int, repeat: int) -> int:
@@ -68,11 +68,24 @@ def draw_seed(study_seed: int, repeat: int) -> int:
     Returns:
         A number from 0 to 2**32 - 1.
     """
-    return _derive_seed(study_seed, repeat, purpose=2)
+    return _derive_seed(study_seed, repeat, 2)
 
 
-def _derive_seed(study_seed: int, number: int, purpose: int) -> int:
-    sequence = np.random.SeedSequence(study_seed, spawn_key=(number, purpose))
+def immunity(study_seed: int, number: int) -> float:
+    """Draw how likely it is that no pruner ends a trial, apart from all other seeds.
+
+    Args:
+        study_seed: The study's seed.
+        number: The trial's number.
+
+    Returns:
+        A number from 0 to 1, spread evenly over numbers: below a share it is immune.
+    """
+    return _derive_seed(study_seed, number, 0, 0) / 2**32
+
+
+def _derive_seed(study_seed: int, number: int, *purpose: int) -> int:
+    sequence = np.random.SeedSequence(study_seed, spawn_key=(number, *purpose))
     return int(sequence.generate_state(1)[0])
 
 
@@ -156,11 +169,10 @@ def suggest(trial: Trial, name: str, domain: Domain) -> Scalar:
         return _suggest(trial, f"{name}:{_label(domain)}", domain)
 
 
-def enqueue_defaults(study: Study, listing: Sequence[Listed]) -> None:
-    """Let the space's own defaults answer the next trial.
+def check_defaults(listing: Sequence[Listed]) -> None:
+    """Check that the space's own defaults can be answered.
 
     Args:
-        study: The study.
         listing: What the default candidate asked for.
 
     Raises:
@@ -174,7 +186,6 @@ def enqueue_defaults(study: Study, listing: Sequence[Listed]) -> None:
                 f"The default of {listed.name} must be one of its values. "
                 f"Received: default={listed.default!r}, domain={listed.domain}."
             )
-    study.enqueue_trial({listed.name: listed.default for listed in listing})
 
 
 def check_queue(listing: Sequence[Listed], queue: Sequence[Mapping[str, Scalar]]) -> None:
@@ -236,7 +247,7 @@ def holds(domain: Domain, value: Scalar) -> bool:
 
 
 def enqueue_next(study: Study, queue: Sequence[Mapping[str, Scalar]]) -> None:
-    """Let the first of the queue that no trial has had yet answer the next trial.
+    """Let the first of the queue that no trial was given yet answer the next trial.
 
     One at a time: what waits in Optuna's storage would stay there where the budget is spent before.
 
@@ -252,6 +263,7 @@ def enqueue_next(study: Study, queue: Sequence[Mapping[str, Scalar]]) -> None:
         if values not in had:
             study.enqueue_trial(dict(values))
             return
+        had.remove(values)
 
 
 def _suggest(trial: Trial, name: str, domain: Domain) -> Scalar:

@@ -116,18 +116,22 @@ def make_sampler(
 
 
 def list_queue(
-    config: SamplerConfig, listing: Sequence[Listed], known: Sequence[Mapping[str, Scalar]] = ()
+    config: SamplerConfig,
+    listing: Sequence[Listed],
+    known: Sequence[Mapping[str, Scalar]] = (),
+    repeats: int = 0,
 ) -> list[dict[str, Scalar]]:
-    """List the hyperparameters that are tried after the defaults, in order.
+    """List the hyperparameters that are tried before anything is suggested, in order.
 
     Args:
         config: The sampler.
         listing: What the default candidate asked for.
         known: What earlier studies found to be good.
+        repeats: How often the defaults are tried again.
 
     Returns:
-        What is queued, what is known, then every combination of a grid, in which all others have
-        their defaults.
+        The defaults, what is queued, what is known, then every combination of a grid, in which all
+        others have their defaults.
 
     Raises:
         ConfigError: If a grid names what the default candidate does not ask for.
@@ -139,7 +143,9 @@ def list_queue(
             f"Received: {unknown[0]}. {nearest(unknown[0], (listed.name for listed in listing))}"
         )
     defaults = {listed.name: listed.default for listed in listing}
+    first = [{**defaults} for _ in range(1 + repeats)]
     queued: list[dict[str, Scalar]] = [{**one} for one in (*config.queue, *known)]
+    queued = [*first, *queued]
     return queued + [defaults | one for one in _combine(config.grid)]
 
 

@@ -58,6 +58,8 @@ class StudySummary:
         direction: "maximize" or "minimize".
         rows: Every trial.
         leaders: The complete trials, best first.
+        front: Those of which no other one is better in one objective and as good in all, where
+            ``objective.also`` names some; else empty.
         winner: The trial that is exported; ``None`` if none is complete, or the best ones were not
             compared yet.
         decision: How it was chosen, as ``Decision``; empty where the search alone chose.
@@ -73,6 +75,7 @@ class StudySummary:
     direction: str
     rows: Sequence[TrialRow]
     leaders: Sequence[TrialRow]
+    front: Sequence[TrialRow]
     winner: TrialRow | None
     decision: Mapping[str, Any]
     baselines: Mapping[str, Mapping[str, float]]
@@ -180,6 +183,7 @@ def summarize(config: StudyConfig, trials: Trials, ending: Ending) -> StudySumma
         direction=trials.direction,
         rows=list(trials.rows.values()),
         leaders=trials.leaders,
+        front=trials.front,
         winner=trials.winner,
         decision=trials.decision,
         baselines=trials.notes.get("baselines", {}),
@@ -199,7 +203,10 @@ def _finish(
 ) -> None:
     """Find the winner of a search that is over, and look at the test targets."""
     view.say(f"The search is over: {trials.spent} is spent.")
-    tracker.log_study(tags={"budget.spent": trials.spent})
+    numbers = ", ".join(str(row.number) for row in trials.front)
+    tracker.log_study(
+        tags={"budget.spent": trials.spent, **({"front": numbers} if numbers else {})}
+    )
     find_winner(trials, tracker, loop, task, data, view)
     examine_finalists(trials, loop)
     view.say("Looking at the test set, once.")

@@ -18,14 +18,31 @@ from optuna.trial import FrozenTrial, TrialState
 from search.config import StudyConfig
 from search.driver.costs import learn_rates, typical_epoch
 from search.driver.leaderboard import TrialRow, is_ranked, rank, rank_key
+from search.driver.objectives import (
+    LeadingStudy,
+    is_to_be_pruned,
+    list_front,
+    list_values,
+    open_study,
+    report,
+)
 from search.driver.optimization import (
     ask_trial,
+    check_defaults,
     check_queue,
     continue_trial,
-    enqueue_defaults,
     enqueue_next,
+    immunity,
     suggest,
     trial_seed,
+)
+from search.driver.plateaus import REPEATS, find_plateau
+from search.driver.promotion import (
+    CONTINUES,
+    find_promotion,
+    hand_over,
+    list_checkpoint,
+    remove_checkpoint,
 )
 from search.driver.pruners import make_pruner, prune_reason
 from search.driver.samplers import count_grid, list_queue
@@ -39,7 +56,6 @@ from search.messages import (
     Scalar,
     TrialEnded,
     Verdict,
-    checkpoint_path,
 )
 from search.tasks import Direction
 
@@ -62,6 +78,10 @@ DEFAULTS = 0
 value, so no pruner ends it."""
 WARM = "warm_start"
 """The study's note of what earlier studies found to be good."""
+REASON = "reason"
+"""The trial attribute that says why it continues another."""
+LATENCY = "limits.latency_ms"
+"""The constraint that a candidate's latency has to keep: by what part it is over its limit."""
 RECENT = 100
 """Ended trials that others' costs are predicted from: so many that it takes no longer as a study grows."""
 BEGUN = "begun"
@@ -96,14 +116,17 @@ class Trials:
         self._space = IntersectionSearchSpace(include_pruned=True)
         trials = self._study.get_trials(deepcopy=False)
         self.rows = {t.number: read_row(t) for t in trials if t.state is not TrialState.WAITING}
-        self._reported = {t.number: len(t.intermediate_values) for t in trials}
+        self._reported = {t.number: _count_epochs(t) for t in trials}
         self._seconds: defaultdict[int, list[float]] = defaultdict(list)
         ended = [row for row in self.rows.values() if row.outcome in STATES]
         self.recent = deque(ended, maxlen=RECENT)
         self.rates = learn_rates(self.recent)
         self._ranked = rank(self.rows.values(), direction)
+        self._epochs = sum(row.own_epochs for row in self.rows.values())
+        self._continuing = sum(row.continues is not None for row in self.rows.values())
         self._free = {n for n, row in self.rows.items() if row.outcome is Outcome.INVALID}
         self.notes: dict[str, Any] = dict(self._study.user_attrs)
+        self._held = self._find_held()
         self._roll_forward()
 
     def note(self, name: str, value: Any) -> None:
@@ -114,7 +137,7 @@ class Trials:
     @property
     def charged(self) -> int:
         """The trials that the budget pays for: a candidate that cannot be built is free."""
-        return len(self.rows) - len(self._free)
+        return len(self.rows) - len(self._free) - self._continuing
 
     @property
     def budget(self) -> int:
@@ -122,7 +145,12 @@ class Trials:
         most, sampler = self.config.budget.trials, self.config.sampler
         known = self.notes.get(WARM, {}).get("candidates", [])
         grid = count_grid(sampler)
-        return min(most, 1 + len(sampler.queue) + len(known) + grid) if grid else most
+        first = 1 + self._repeats + len(sampler.queue) + len(known)
+        return min(most, first + grid) if grid else most
+
+    @property
+    def _repeats(self) -> int:
+        return REPEATS if self.config.budget.plateau else 0
 
     @property
     def spent(self) -> str:
@@ -135,7 +163,20 @@ class Trials:
             return (
                 f"sampler.grid ({self.budget} trials)" if grid else f"budget.trials ({self.budget})"
             )
-        return ""
+        return self._find_plateau()
+
+    def _find_plateau(self) -> str:
+        """Say that the study does not become better any more, or nothing."""
+        limit = self.config.budget.plateau
+        if limit is None or len(self.rows) <= self._repeats:
+            return ""
+        plateau = find_plateau(list(self.rows.values()), self.direction, limit)
+        if plateau is None or not plateau.reached:
+            return ""
+        return (
+            f"budget.plateau ({limit}: none of the last {plateau.length} trials was better than trial "
+            f"{plateau.best} by more than {plateau.noise:.2g}, what a seed does)"
+        )
 
     @property
     def unbegun(self) -> int:
@@ -145,12 +186,8 @@ class Trials:
         left, limit = self.budget - self.charged, self.config.budget.max_epochs
         if limit is None or not self.recent:
             return left
-        each = fmean(row.epochs for row in self.recent)
+        each = fmean(row.own_epochs for row in self.recent)
         return min(left, math.ceil((limit - self._epochs) / max(each, 1.0)))
-
-    @property
-    def _epochs(self) -> int:
-        return sum(row.epochs for row in self.rows.values())
 
     @property
     def unfinished(self) -> bool:
@@ -233,6 +270,11 @@ class Trials:
         """The complete trials, best first."""
         return list(self._ranked)
 
+    @property
+    def front(self) -> list[TrialRow]:
+        """The complete trials worth choosing between where ``objective.also`` names something."""
+        return list_front(self._ranked, self.direction, self.config.objective.also)
+
     def begin(
         self, listing: tuple[Listed, ...], known: Sequence[Mapping[str, Scalar]] = ()
     ) -> None:
@@ -246,19 +288,56 @@ class Trials:
             ConfigError: If a default, or a value of ``sampler.queue``, is none of what may be answered,
                 or ``sampler.grid`` names what nobody asks for.
         """
-        self._queue = list_queue(self.config.sampler, listing, known)
-        check_queue(listing, self._queue)
-        if not self._study.get_trials(deepcopy=False):
-            enqueue_defaults(self._study, listing)
+        check_defaults(listing)
+        self._queue = list_queue(self.config.sampler, listing, known, self._repeats)
+        check_queue(listing, self._queue[1 + self._repeats :])
 
     def ask(self) -> int:
-        """Open the next trial and return its number."""
+        """Open the next trial and return its number: a pruned one that is to go on, or another."""
+        if self.config.pruner.second_chances:
+            self._enqueue_promotion()
         enqueue_next(self._study, self._queue)
         trial = ask_trial(self._study, self.config.sampler, self.config.seed, self._space)
         self._open[trial.number] = trial
         self._reported[trial.number] = 0
-        self.rows[trial.number] = TrialRow(number=trial.number, seed=self.seed(trial.number))
+        row = self._begin_row(TrialRow(number=trial.number), trial.user_attrs)
+        self.rows[trial.number] = row
+        self._continuing += row.continues is not None
+        self._epochs += row.own_epochs
         return trial.number
+
+    def _enqueue_promotion(self) -> None:
+        """Let the next trial go on with a pruned one, if one is to."""
+        trials = self._study.get_trials(deepcopy=False)
+        if any(trial.state is TrialState.WAITING for trial in trials):
+            return
+        found = find_promotion(self._study, self._study.pruner, self._held)
+        if found is not None:
+            told = {CONTINUES: found.number, REASON: found.reason}
+            self._study.enqueue_trial(trials[found.number].params, user_attrs=told)
+
+    def _begin_row(self, row: TrialRow, told: Mapping[str, Any]) -> TrialRow:
+        """Take in that a trial is begun, or goes on with a pruned one."""
+        first = told.get(CONTINUES)
+        if first is None:
+            return replace(row, seed=trial_seed(self.config.seed, row.number))
+        self._held.discard(first)
+        hand_over(weights_folder(self.config), first, row.number)
+        before = self.rows[first]
+        return replace(row, seed=before.seed, continues=first, begun_at=before.epochs)
+
+    def promotion(self, number: int) -> str:
+        """Say why a trial goes on with a pruned one; empty if it does not."""
+        reason: str = self._open[number].user_attrs.get(REASON, "")
+        return reason
+
+    def _find_held(self) -> set[int]:
+        """Find the pruned trials that can be continued."""
+        folder, gone = weights_folder(self.config), {row.continues for row in self.rows.values()}
+        pruned = [row.number for row in self.rows.values() if row.outcome is Outcome.PRUNED]
+        return {
+            number for number in pruned if number not in gone and list_checkpoint(folder, number)
+        }
 
     def reopen(self) -> list[int]:
         """Open the trials that an earlier launch left running, and return their numbers.
@@ -270,7 +349,10 @@ class Trials:
             number = orphan.number
             self._open[number] = self._continue(number)
             # What was reported is kept: it may be cut short before it reports anything again.
-            self.rows[number] = replace(read_row(orphan), outcome=None, seed=self.seed(number))
+            row = replace(read_row(orphan), outcome=None)
+            self._epochs -= self.rows[number].own_epochs
+            self.rows[number] = self._begin_row(row, orphan.user_attrs)
+            self._epochs += self.rows[number].own_epochs
         return [orphan.number for orphan in orphans]
 
     def begin_again(self, number: int) -> int:
@@ -290,8 +372,8 @@ class Trials:
         return self._reported[number]
 
     def seed(self, number: int) -> int:
-        """Derive a trial's seed from the study's."""
-        return trial_seed(self.config.seed, number)
+        """Say what a trial is trained with: what is derived from its number, or that of its beginning."""
+        return self.rows[number].seed
 
     def answer(self, number: int, question: Question) -> Scalar:
         """Answer what a trial's space asks for; the same question gets the same answer."""
@@ -310,36 +392,56 @@ class Trials:
                 f"targets_hash={built.targets_hash!r} in trial {number}, the study has "
                 f"{expected!r}."
             )
+        row = self.rows[number]
         self._update(
             number,
+            begun_at=row.begun_at if self._reported[number] else min(row.begun_at, built.epochs),
             parameters=built.parameters,
             parameter_count=built.parameter_count,
             cost=built.cost,
+            latency_ms=built.latency_ms,
         )
+        limit, trial = self.config.limits.latency_ms, self._open[number]
+        known = trial.storage.get_trial(trial._trial_id).constraints
+        if built.latency_ms is not None and limit is not None and LATENCY not in known:
+            trial.set_constraint(LATENCY, built.latency_ms / limit - 1)
 
-    def report(self, number: int, report: EpochReport) -> Verdict:
+    def report(self, number: int, told: EpochReport) -> Verdict:
         """Take in an epoch and decide whether the trial goes on."""
         trial = self._open[number]
-        if report.epoch >= self._reported[number]:
-            trial.report(report.best, report.epoch)
-            self._reported[number] = report.epoch + 1
+        if told.epoch >= self._reported[number]:
+            report(trial, told.best, told.epoch)
+            self._reported[number] = told.epoch + 1
         seconds = self._seconds[number]
-        seconds.append(report.seconds)
+        seconds.append(told.seconds)
         self._update(
             number,
-            value=report.best,
+            value=told.best,
             epochs=self._reported[number],
             epoch_seconds=typical_epoch(seconds),
         )
         # A trial that begins again passes its old epochs; the last one is judged again, since
         # the driver may have died before it acted on it.
-        judged = number != DEFAULTS and report.epoch + 1 == self._reported[number]
-        if judged and trial.should_prune():
+        judged = not self._is_immune(number) and told.epoch + 1 == self._reported[number]
+        if judged and is_to_be_pruned(self._study, number):
             frozen = self._study.get_trials(deepcopy=False)[number]
             return Verdict(
                 outcome=Outcome.PRUNED, reason=prune_reason(self._study, frozen, self.config.pruner)
             )
         return Verdict()
+
+    def _is_immune(self, number: int) -> bool:
+        """Tell whether no pruner may end a trial."""
+        share = self.config.pruner.immune
+        drawn = share > 0 and immunity(self.config.seed, number) < share
+        return drawn or self._is_default(number)
+
+    def _is_default(self, number: int) -> bool:
+        """Tell whether a trial has the default hyperparameters, as trial 0 and its repeats."""
+        default = self.rows[DEFAULTS]
+        return number == DEFAULTS or (
+            bool(default.parameters) and self.rows[number].parameters == default.parameters
+        )
 
     def end(self, number: int, ended: TrialEnded) -> TrialRow:
         """Take in how a trial ended; an interrupted one stays open in the study."""
@@ -352,10 +454,10 @@ class Trials:
             epochs=ended.epochs,
             parameters=ended.parameters or self.rows[number].parameters,
             metrics=ended.metrics,
-            seconds=ended.seconds,
+            seconds=max(0.0, ended.seconds - self._seconds_before(number)),
             reason=ended.reason,
             weights=ended.weights,
-            latency_ms=ended.latency_ms,
+            latency_ms=ended.latency_ms or self.rows[number].latency_ms,
         )
         trial.set_user_attr(RECORD, asdict(row))
         if ended.outcome is Outcome.INTERRUPTED:  # to be begun again by whoever asks for it
@@ -366,6 +468,13 @@ class Trials:
             self.recent.append(row)
             self.rates = learn_rates(self.recent)
         return row
+
+    def _seconds_before(self, number: int) -> float:
+        """Say how long the trial took that a trial goes on with, in seconds."""
+        row = self.rows[number]
+        return (
+            self.rows[row.continues].seconds if row.continues is not None and row.begun_at else 0.0
+        )
 
     def _roll_forward(self) -> None:
         """Tell Optuna how the trials ended of which a driver noted it and then died."""
@@ -384,17 +493,30 @@ class Trials:
         if row.outcome is None or row.outcome not in STATES:
             return
         state = STATES[row.outcome]
-        if row.outcome in UNUSABLE and not trial.storage.get_trial(trial._trial_id).constraints:
+        broken = trial.storage.get_trial(trial._trial_id).constraints.values()
+        if row.outcome in UNUSABLE and not any(excess > 0 for excess in broken):
             trial.set_constraint("usable", 1.0)
-        self._study.tell(row.number, row.value if state is TrialState.COMPLETE else None, state)
+        complete = state is TrialState.COMPLETE
+        values = list_values(row, self.config.objective.also) if complete else None
+        self._study.tell(row.number, values, state)
         # Only now: had the driver died before, the trial would have gone on from here.
-        checkpoint = checkpoint_path(weights_folder(self.config), row.number)
-        for path in checkpoint.parent.glob(f"*{checkpoint.name}*"):
-            path.unlink()
+        if row.outcome is Outcome.PRUNED and self.config.pruner.second_chances:
+            self._hold(row.number)
+        else:
+            remove_checkpoint(weights_folder(self.config), row.number)
+
+    def _hold(self, number: int) -> None:
+        """Keep what it takes to continue the best of the pruned trials."""
+        self._held.add(number)
+        sign = -1.0 if self.direction == "maximize" else 1.0
+        best = sorted(self._held, key=lambda one: (sign * (self.rows[one].value or 0.0), one))
+        for one in best[self.config.pruner.kept :]:
+            self._held.discard(one)
+            remove_checkpoint(weights_folder(self.config), one)
 
     def keep_models(self, count: int) -> None:
         """Remove the weights of all but the best complete trials and those that may yet win."""
-        kept = {row.number for row in (*self.leaders[:count], *self.finalists)}
+        kept = {row.number for row in (*self.leaders[:count], *self.finalists, *self.front)}
         kept.update(self.notes.get("winner", {}).get("members", []))
         kept.update(member["number"] for member in self.notes.get("test", {}).get("members", []))
         for row in self.leaders[count:]:
@@ -405,6 +527,7 @@ class Trials:
     def _update(self, number: int, **changes: Any) -> TrialRow:
         before = self.rows[number]
         row = self.rows[number] = replace(before, **changes)
+        self._epochs += row.own_epochs - before.own_epochs
         key = partial(rank_key, self.direction)
         if is_ranked(before):
             del self._ranked[bisect_left(self._ranked, key(before), key=key)]
@@ -420,21 +543,28 @@ def _name_parameters(row: TrialRow) -> frozenset[tuple[str, Scalar]]:
     return frozenset(row.parameters.items())
 
 
-def _open_study(storage: BaseStorage, config: StudyConfig, direction: Direction) -> optuna.Study:
+def _open_study(storage: BaseStorage, config: StudyConfig, direction: Direction) -> LeadingStudy:
     """Open a study, or begin it anew where a launch came no further than to name it."""
-    open_it = partial(
+    costs: list[Direction] = ["minimize" for _ in config.objective.also]
+    directions = [direction, *costs]
+    create = partial(
         optuna.create_study,
         storage=storage,
         study_name=config.name,
-        direction=direction,
-        pruner=make_pruner(config.pruner, config.training.max_epochs),
+        directions=directions,
         load_if_exists=True,
     )
-    study = open_it()
-    if study.direction.name.lower() != direction and not study.user_attrs:
+    study = create()
+    known = [one.name.lower() for one in study.directions]
+    if known != directions and not study.user_attrs:
         optuna.delete_study(study_name=config.name, storage=storage)
-        study = open_it()
-    return study
+        create()
+    return open_study(config.name, storage, make_pruner(config.pruner, config.training.max_epochs))
+
+
+def _count_epochs(trial: FrozenTrial) -> int:
+    """Count the epochs after which a trial stands, those of the trial that it continues included."""
+    return max(trial.intermediate_values, default=-1) + 1
 
 
 def read_row(trial: FrozenTrial) -> TrialRow:
@@ -450,7 +580,15 @@ def read_row(trial: FrozenTrial) -> TrialRow:
     if record is None:
         told = trial.intermediate_values
         value = told[max(told)] if told else None
-        return TrialRow(number=trial.number, value=value, epochs=len(told))
+        first = trial.user_attrs.get(CONTINUES)
+        begun_at = min(told) if told and first is not None else 0
+        return TrialRow(
+            number=trial.number,
+            value=value,
+            epochs=_count_epochs(trial),
+            continues=first,
+            begun_at=begun_at,
+        )
     cost = record["cost"] and Cost(**record["cost"])
     row = TrialRow(**{**record, "outcome": Outcome(record["outcome"]), "cost": cost})
     kept = row.weights if row.weights and Path(row.weights).is_file() else ""

@@ -13,6 +13,7 @@ import optuna
 from search.config import SamplerConfig
 from search.driver.leaderboard import rank
 from search.driver.mirror import MirroredStorage
+from search.driver.objectives import open_study
 from search.driver.optimization import holds
 from search.driver.trials import WARM, Trials, read_row
 from search.errors import ConfigError, nearest
@@ -77,7 +78,7 @@ def _read(source: str, config: SamplerConfig, storage: MirroredStorage) -> list[
 
 
 def _rank_study(name: str, storage: MirroredStorage) -> list[Known]:
-    study = optuna.load_study(study_name=name, storage=storage)
+    study = open_study(name, storage)
     rows = rank(map(read_row, study.get_trials(deepcopy=False)), study.direction.name.lower())
     return [Known(source=name, parameters=row.parameters) for row in rows]
 
@@ -161,6 +162,7 @@ def fit_candidates(
         may be answered.
     """
     domains = {listed.name: listed.domain for listed in listing}
+    defaults = {listed.name: listed.default for listed in listing}  # which are tried anyway
     candidates: list[dict[str, Scalar]] = []
     lacking: set[str] = set()
     for one in known:
@@ -170,6 +172,6 @@ def fit_candidates(
             if name in domains and holds(domains[name], value)
         }
         lacking |= domains.keys() - own.keys()
-        if own and own not in candidates:
+        if own and own not in [defaults, *candidates]:
             candidates.append(own)
     return candidates, lacking

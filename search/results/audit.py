@@ -163,7 +163,7 @@ def _is_equal(value: object, text: str) -> bool:
 
 def _compare_values(row: TrialRow, trial: FrozenTrial, run: Run) -> Iterator[str]:
     complete = trial.state is TrialState.COMPLETE
-    value = trial.value if complete else row.value
+    value = trial.values[0] if complete else row.value
     # A trial that failed may have no value although epochs of it ended.
     if trial.state is TrialState.RUNNING or (value is None and not complete):
         return
@@ -183,5 +183,5 @@ def _compare_epochs(client: MlflowClient, row: TrialRow, run_id: str) -> Iterato
     steps = [point.step for point in client.get_metric_history(run_id, "epoch_seconds")]
     if len(steps) != len(set(steps)):
         yield "an epoch stands twice in MLflow"
-    if sorted(set(steps)) != list(range(row.epochs)):
-        yield f"{row.epochs} epochs in Optuna, {len(set(steps))} in MLflow"
+    if sorted(set(steps)) != list(range(row.begun_at, row.epochs)):
+        yield f"{row.own_epochs} epochs in Optuna, {len(set(steps))} in MLflow"

@@ -121,7 +121,8 @@ def write_card(
     name, row = winner.config.name, winner.row
     parts = [
         f"# {name}",
-        f"The winner of {winner.trials} trials of study `{name}`: {_name_members(winner)}, "
+        f"{'Chosen by a person' if winner.chosen else 'The winner'} of {winner.trials} trials of study "
+        f"`{name}`: {_name_members(winner)}, "
         f"{winner.parameter_count:,} weights, search space `{winner.config.space}`. Task: "
         f"{winner.config.task.kind}.",
         "## Use",

@@ -73,7 +73,12 @@ class Export:
 
 
 def export_best(
-    study: str, *, folder: Path, uri: str | None = None, formats: Sequence[str] | None = None
+    study: str,
+    *,
+    folder: Path,
+    uri: str | None = None,
+    formats: Sequence[str] | None = None,
+    trial: int | None = None,
 ) -> Export:
     """Export the winner's model, or its members' mean as one model, without training again.
 
@@ -86,6 +91,8 @@ def export_best(
         uri: Its ``tracking.uri``; ``None`` for the store in the folder.
         formats: Which formats of other runtimes to write, as ``export.formats`` names them;
             ``None`` for those that the study was begun with.
+        trial: The number of another complete trial that is exported in the winner's place, as of the
+            front, under ``STUDY@trial_NUMBER``.
 
     Returns:
         Where the model is, and how far its formats agree.
@@ -95,12 +102,13 @@ def export_best(
         StudyError: If there is nothing to export, or the formats do not agree.
         TrackingError: If the tracking store cannot be opened.
     """
-    winner = load_winner(study, folder.absolute())
-    place = _make_exports(folder.absolute()) / study
+    winner = load_winner(study, folder.absolute(), trial)
+    name = study if not winner.chosen else f"{study}@trial_{trial}"
+    place = _make_exports(folder.absolute()) / name
     if place.exists():
         _list_exported(place)
     with (
-        FileLock(place.with_name(f".{study}.lock")),
+        FileLock(place.with_name(f".{name}.lock")),
         tempfile.TemporaryDirectory(dir=place.parent, prefix=".writing-") as aside,
         FreshProcess(BUILD) as builder,
         FreshProcess(CHECK) as checker,

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import TrialState
 
-from search.driver.leaderboard import PALETTE, TrialRow
+from search.driver.leaderboard import PALETTE, TrialRow, find_front
+from search.driver.objectives import COSTS, leave_first
 from search.messages import Outcome
 from search.results.findings import SHOWN, StudyRecord, find_important, tells_apart
 
@@ -41,7 +42,7 @@ def draw_progress(record: StudyRecord) -> Picture:
     steps: list[tuple[int, float]] = []
     points: dict[str, list[tuple[int, float, int]]] = {}
     for row in sorted(record.rows, key=lambda row: row.number):
-        spent += row.epochs
+        spent += row.own_epochs
         if row.value is None or not math.isfinite(row.value):
             continue
         points.setdefault(_outcome(row), []).append((spent, row.value, row.number))
@@ -118,7 +119,7 @@ def draw_lengths(record: StudyRecord) -> Picture:
 
 def draw_sizes(record: StudyRecord) -> Picture:
     """Draw complete trials by size, and those that no smaller one is as good as."""
-    figure = _draw_front(record, "weights", lambda row: row.parameter_count)
+    figure = _draw_front(record, "weights", COSTS["parameters"])
     text = "Complete trials. On the front, no smaller candidate is as good."
     return Picture(title="Score by size", text=text, figure=figure)
 
@@ -126,7 +127,7 @@ def draw_sizes(record: StudyRecord) -> Picture:
 def draw_latencies(record: StudyRecord) -> Picture:
     """Draw complete trials by latency, and those that no faster one is as good as."""
     label = "milliseconds for one window"
-    figure = _draw_front(record, label, lambda row: row.latency_ms)
+    figure = _draw_front(record, label, COSTS["latency_ms"])
     text = (
         "Complete trials; measured by each trial's worker while the others trained. On the front, "
         "no faster candidate is as good."
@@ -139,12 +140,7 @@ def _draw_front(
 ) -> go.Figure | None:
     """Draw complete trials by what they cost, and those that no cheaper one is as good as."""
     rows = [row for row in record.leaders if cost(row)]
-    front: list[TrialRow] = []
-    for row in rows:  # from the best on: each that is cheaper than all better ones
-        if not front or (cost(row) or 0) < (cost(front[-1]) or 0):
-            if front and row.value == front[-1].value:
-                front.pop()  # as good, and dearer
-            front.append(row)
+    front = find_front(rows, record.direction, [cost])
     figure = _make_figure(label, record.metric)
     figure.update_xaxes(type="log")
     for name, own, mode, colour in (
@@ -264,6 +260,7 @@ def _draw_by_optuna(
     with warnings.catch_warnings():
         # Plots of a new release are called experimental, and trials with fewer parameters are normal.
         warnings.simplefilter("ignore")
-        figure: go.Figure = plot(record.study, target_name=record.metric, **named)
+        alone = leave_first(record.study)
+        figure: go.Figure = plot(alone, target_name=record.metric, **named)
     figure.update_layout(title=None, template="plotly_white", margin={"t": 40})
     return figure

@@ -11,6 +11,7 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import TrialState
 
 from search.driver.leaderboard import TrialRow, rank, write_scalar
+from search.driver.objectives import leave_first
 from search.messages import Outcome
 
 EDGE = 0.02
@@ -77,7 +78,7 @@ def find_important(record: StudyRecord) -> list[str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             scores = optuna.importance.get_param_importances(
-                record.study, evaluator=PedAnovaImportanceEvaluator()
+                leave_first(record.study), evaluator=PedAnovaImportanceEvaluator()
             )
         if scores:
             return list(scores)[:SHOWN]
@@ -147,12 +148,12 @@ def describe_pruning(record: StudyRecord) -> str:
     if not pruned or not full:
         return "No trial was pruned." if not pruned else "No trial is complete to compare with."
     mean = sum(full) / len(full)
-    spent = sum(row.epochs for row in pruned)
+    spent = sum(row.own_epochs for row in pruned)
     saved = max(0.0, mean * len(pruned) - spent)
     return (
         f"{len(pruned)} of {len(record.rows)} trials were pruned after {spent} epochs; complete ones "
         f"took {mean:.1f} on average, so that about {saved:.0f} epochs were saved, on top of "
-        f"the {sum(row.epochs for row in record.rows)} that were trained."
+        f"the {sum(row.own_epochs for row in record.rows)} that were trained."
     )
 
 

@@ -82,6 +82,7 @@ class Registry:
         facts: What versions are compared by: the study's run, its data, metric and validation.
         maximizes: Whether a larger value of the metric is better.
         finished: Whether the study's best trials were compared and tested.
+        chosen: Whether a person chose the trial in the winner's place.
     """
 
     client: MlflowClient
@@ -92,6 +93,7 @@ class Registry:
     facts: Mapping[str, str]
     maximizes: bool
     finished: bool
+    chosen: bool
 
     def find_version(self) -> ModelVersion | None:
         """Find the version that an earlier export of the same trial and weights registered.
@@ -206,6 +208,11 @@ class Registry:
         Raises:
             TrackingError: If the store does not answer.
         """
+        if self.chosen:
+            return Standing(
+                alias=CANDIDATE,
+                reason="a person chose this trial; it was neither trained again nor tested.",
+            )
         if not self.finished:
             return Standing(
                 alias=CANDIDATE,
@@ -340,4 +347,5 @@ def open_registry(winner: Winner, folder: Path, uri: str | None) -> Registry:
         facts=facts,
         maximizes=study.direction == "maximize",
         finished=bool(winner.test),
+        chosen=winner.chosen,
     )

@@ -5,11 +5,12 @@ from pathlib import Path
 import optuna
 
 from search.driver.folders import refuse_links
+from search.driver.objectives import LeadingStudy, open_study
 from search.driver.storage import BROKEN, refuse_store
 from search.errors import StudyError, nearest
 
 
-def load_study(name: str, folder: Path) -> optuna.Study:
+def load_study(name: str, folder: Path) -> LeadingStudy:
     """Find a study in a storage folder, to read it: a driver that writes meanwhile waits for nobody.
 
     Args:
@@ -40,4 +41,4 @@ def load_study(name: str, folder: Path) -> optuna.Study:
         raise StudyError(
             f"study must name a study of this store. Received: study={name!r}. {nearest(name, names)}"
         )
-    return optuna.load_study(study_name=name, storage=storage)
+    return open_study(name, storage)

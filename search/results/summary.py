@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.driver.leaderboard import LEADERS, count_outcomes, rank_lengths, write_parameters
+from search.driver.objectives import list_values
 from search.driver.progress import write_seconds
 from search.driver.study import StudySummary
 
@@ -29,6 +30,7 @@ def show_summary(summary: StudySummary, console: Console) -> None:
         best = summary.winner or summary.leaders[0]
         console.print(f"Best: {write_parameters(best.parameters)}", highlight=False)
     parts = (
+        _draw_front(summary),
         *(_draw_lengths(summary), _draw_finalists(summary)),
         *(*_draw_tables(summary), _draw_test(summary)),
     )
@@ -76,6 +78,26 @@ def draw_leaderboard(summary: StudySummary) -> Table:
         test = summary.test_baselines.get(name, {})
         looked_at = _write_score(test.get(metric, math.nan))
         table.add_row(f"naive: {name}", _write_score(scores[metric]), looked_at)
+    return table
+
+
+def _draw_front(summary: StudySummary) -> Table | None:
+    """Draw the trials to choose between where the study has several objectives."""
+    if not summary.front:
+        return None
+    objective = summary.config.objective
+    table = Table(box=None, pad_edge=False, highlight=False)
+    table.caption = (
+        f"On the front no trial is better in one of these and as good in the others. Export one by "
+        f"`scripts/export_best.py {summary.config.name} --trial NUMBER`."
+    )
+    table.caption_style, table.caption_justify = "default", "left"
+    table.add_column("trial on the front")
+    for head in (f"{objective.metric} (validation)", *objective.also):
+        table.add_column(head, justify="right")
+    for row in summary.front:
+        value, *costs = list_values(row, objective.also)
+        table.add_row(str(row.number), f"{value:.4f}", *(f"{cost:,.4g}" for cost in costs))
     return table
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from search.config import StudyConfig, make_config
 from search.data.sequences import SequenceCard, SequenceData
-from search.driver.leaderboard import TrialRow, rank
+from search.driver.leaderboard import LEADERS, TrialRow, rank
 from search.driver.trials import read_row
 from search.errors import StudyError
 from search.messages import Member
@@ -36,6 +36,7 @@ class Winner:
         test: The members' metrics on the test targets; empty before the first look.
         test_baselines: The naive baselines' metrics on the test targets, likewise.
         looks: How often the study looked at the test targets.
+        chosen: Whether a person chose it in the winner's place.
         digest: SHA-256 of the kept weights: the same trial and digest are the same model.
     """
 
@@ -52,6 +53,7 @@ class Winner:
     test: Scores
     test_baselines: Mapping[str, Scores]
     looks: int
+    chosen: bool
     digest: str
 
     @property
@@ -62,7 +64,7 @@ class Winner:
         return float(mean["value"]) if mean else float(self.row.value or 0.0)
 
 
-def load_winner(name: str, folder: Path) -> Winner:
+def load_winner(name: str, folder: Path, chosen: int | None = None) -> Winner:
     """Find the trial that a study chose: what the last look at the test targets was for.
 
     Before the first look it is the winner among the best, or else the best of the search.
@@ -70,6 +72,7 @@ def load_winner(name: str, folder: Path) -> Winner:
     Args:
         name: The study's name.
         folder: The storage folder.
+        chosen: The number of a complete trial that a person chose in its place, as of the front.
 
     Returns:
         The trial, with its weights and data at hand.
@@ -92,12 +95,20 @@ def load_winner(name: str, folder: Path) -> Winner:
     by_number = {row.number: row for row in leaders}
     looked = [Member(**one) for one in test.get("members", [])]
     decision = notes.get("winner", {})
+    if chosen is not None and chosen not in by_number:
+        raise StudyError(
+            f"trial must be the number of a complete trial. Received: {chosen}; complete, best first: "
+            f"{', '.join(str(row.number) for row in leaders[:LEADERS])}."
+        )
+    instead = chosen is not None and [one.number for one in looked] != [chosen]
+    if chosen is not None and instead:
+        looked, decision = [], {"trial": chosen}  # those are of another trial
     if looked and decision.get("members") != [one.number for one in looked]:
         decision = {}  # of another launch, whose trials were not what was scored last
     best = by_number[looked[0].number if looked else decision.get("trial", leaders[0].number)]
     # Before the look there is no score to check a mean of several by.
     members = looked or [best.as_member()]
-    if decision.get("members", [best.number]) != [one.number for one in members]:
+    if instead or decision.get("members", [best.number]) != [one.number for one in members]:
         decision = {}  # of a mean that is not what is exported yet
     return Winner(
         config=make_config(notes["config"]),
@@ -113,6 +124,7 @@ def load_winner(name: str, folder: Path) -> Winner:
         test=test["scores"] if looked else {},
         test_baselines=test["baselines"] if looked else {},
         looks=test.get("looks", 0),
+        chosen=instead,
         digest=_hash_weights(members, name),
     )
 
@@ -139,9 +151,10 @@ def _hash_weights(members: Sequence[Member], name: str) -> str:
     for member in members:
         if not member.weights or not Path(member.weights).is_file():
             raise StudyError(
-                f"storage.folder must hold the weights of the best trial. Received: "
-                f"study={name!r}, whose trial {member.number} has none. Restore its weights file "
-                f"under checkpoints, or launch the study under another name."
+                f"storage.folder must hold the weights of the trial that is exported. Received: "
+                f"study={name!r}, whose trial {member.number} has none: storage.kept_models says of how "
+                f"many they are kept. Restore its weights file under checkpoints, or launch the study "
+                f"under another name."
             )
         digest.update(Path(member.weights).read_bytes())
     return digest.hexdigest()

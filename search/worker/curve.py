@@ -70,6 +70,7 @@ class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
         self.verdict = Verdict()
         self.best_weights: list[Array] = []
         self.reason = ""
+        self.latency_ms: float | None = None
         self._bench = bench
         self._channel = channel
         self._start = time.monotonic()
@@ -193,7 +194,10 @@ class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
         waited = len(self._values) - 1 - self.best_epoch
         if waited >= self._bench.config.training.patience:
             self.reason = f"no better epoch in {waited}"
-        goes_on = not self.reason and self.verdict.outcome in (None, Outcome.INTERRUPTED)
+        kept = {None, Outcome.INTERRUPTED}
+        if self._bench.config.pruner.second_chances:
+            kept.add(Outcome.PRUNED)
+        goes_on = not self.reason and self.verdict.outcome in kept
         # An own fit may do more after its last epoch: ``end_own`` says when it is through.
         if (
             goes_on
@@ -240,7 +244,6 @@ class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
         *,
         trace: str = "",
         weights: str = "",
-        latency_ms: float | None = None,
     ) -> TrialEnded:
         """Sum the trial up."""
         best = self.best_epoch if self._values else None
@@ -257,5 +260,5 @@ class Curve(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
             weights=weights,
             spent=self.spending.seconds,
             memory_mb=own_memory_mb(),
-            latency_ms=latency_ms,
+            latency_ms=self.latency_ms,
         )

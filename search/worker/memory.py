@@ -30,13 +30,14 @@ def own_memory_mb() -> float:
 
 
 @contextmanager
-def limit_weights(limit: int) -> Iterator[None]:
+def limit_weights(limit: int, setting: str) -> Iterator[None]:
     """Refuse a model while it is built, before the layer that is one too many has its weights.
 
     Keras has no hook for this, so its ``add_weight`` is replaced until the block is left.
 
     Args:
         limit: Weights that all layers made in the block may have together.
+        setting: Who says so.
 
     Yields:
         Nothing.
@@ -52,7 +53,7 @@ def limit_weights(limit: int) -> Iterator[None]:
         asked += math.prod(shape) if isinstance(shape, tuple | list) else 1
         if asked > limit:
             raise OversizedModel(
-                f"training.max_parameters allows {limit:,} weights. Received: a model with "
+                f"{setting} allows {limit:,} weights. Received: a model with "
                 f"{asked:,} or more, of which layer {layer.name!r} was not made any more."
             )
         return add_weight(layer, *args, **kwargs)

@@ -86,6 +86,8 @@ def _run(
         candidate = bench.build(hp, order.seed)
     targets_hash = bench.data.targets_hash("validation")
     cost = None if fits_itself(candidate.hypermodel) else _count_cost(bench, candidate, hp)
+    if bench.config.limits.latency_ms is not None or "latency_ms" in bench.config.objective.also:
+        _time_window(bench, candidate, curve)
 
     def announce(epochs: int) -> None:
         channel.send(
@@ -96,9 +98,11 @@ def _run(
                 notes=candidate.notes,
                 epochs=epochs,
                 cost=cost,
+                latency_ms=curve.latency_ms,
             )
         )
         if epochs == 0:
+            _check_latency(curve.latency_ms, bench.config.limits.latency_ms)
             _check_time(cost, order.rates, bench.config.training.max_seconds)
 
     identity = {"seed": order.seed, "parameters": dict(hp.values), "targets": targets_hash}
@@ -127,10 +131,14 @@ def _run(
     candidate.model.set_weights(curve.best_weights)
     with curve.spending.on("keeping"):
         keep(lambda: save_weights(candidate.model, path), path, channel)
+    if curve.latency_ms is None:
+        _time_window(bench, candidate, curve)
+    return curve.ended(hp, Outcome.COMPLETE, curve.reason, weights=str(path))
+
+
+def _time_window(bench: Workbench, candidate: Candidate, curve: Curve) -> None:
     with curve.spending.on("latency"):
-        latency_ms = bench.time_window(candidate)
-    reason = curve.reason
-    return curve.ended(hp, Outcome.COMPLETE, reason, weights=str(path), latency_ms=latency_ms)
+        curve.latency_ms = bench.time_window(candidate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +216,19 @@ def _divide(steps: int, most: int) -> int:
 
 def _count_cost(bench: Workbench, candidate: Candidate, hp: AskingHyperParameters) -> Cost | None:
     return count_cost(candidate.model, *count_steps(bench, hp, bench.count_targets(["train"])))
+
+
+def _check_latency(latency_ms: float | None, limit: float | None) -> None:
+    """Refuse a candidate that takes too long for a prediction.
+
+    Raises:
+        OversizedModel: If it does.
+    """
+    if latency_ms is not None and limit is not None and latency_ms > limit:
+        raise OversizedModel(
+            f"limits.latency_ms allows {limit:g} ms for a prediction. Received: a candidate that "
+            f"took {latency_ms:.3g} ms; it was not trained."
+        )
 
 
 def _check_time(cost: Cost | None, rates: Rates | None, limit: float | None) -> None:

@@ -38,7 +38,7 @@ The last is TensorFlow's of a GPU that has no room for what is copied to it (its
 """
 FEW = 8
 """Targets that a candidate is tried on before it is trained."""
-TIMED = 20
+TIMED = 50
 """Predictions that a candidate's latency is the median of."""
 TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*m")
 """Keras prints parts of its messages in bold."""
@@ -111,7 +111,7 @@ class Workbench:
         Raises:
             ConfigError: If the space cannot be found or asks for what cannot be answered.
             InvalidArchitecture: If Keras refuses the model.
-            OversizedModel: If it has more weights than ``training.max_parameters``.
+            OversizedModel: If it has more weights than ``limits`` allows.
             OutOfMemory: If it does not fit.
         """
         keras.utils.clear_session(free_memory=False)
@@ -134,11 +134,11 @@ class Workbench:
             "epochs": epochs or self.config.training.max_epochs,
         }
         hypermodel = make_hypermodel(self.config.space, self.config.space_arguments, offered)
-        limit = self.config.training.max_parameters
+        limit, setting = self.config.limits.most_weights()
         caught: list[warnings.WarningMessage]
         with (
             candidate_errors(),
-            limit_weights(limit),
+            limit_weights(limit, setting),
             warnings.catch_warnings(record=True) as caught,
         ):
             warnings.simplefilter("always", ShapeClipped)
@@ -147,7 +147,7 @@ class Workbench:
                 model(inputs.gather(self.data.ends["validation"][:1]))
         if model.count_params() > limit:
             raise OversizedModel(
-                f"training.max_parameters allows {limit:,} weights. "
+                f"{setting} allows {limit:,} weights. "
                 f"Received: a model with {model.count_params():,}."
             )
         jit_compile = self.config.training.jit_compile

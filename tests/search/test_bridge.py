@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from search.config import SamplerConfig
-from search.driver.optimization import ask_trial, enqueue_defaults, suggest
+from search.driver.optimization import ask_trial, suggest
 from search.worker.hyperparameters import AskingHyperParameters
 from search.worker.spaces import make_hypermodel
 
@@ -46,7 +46,7 @@ def test_a_space_of_kerastuner_runs_unchanged_and_is_rebuilt_from_its_record(
     hypermodel = make_hypermodel(name, arguments, OFFERED)
     listing = AskingHyperParameters(lambda question: question.default)
     plain = hypermodel.build(listing)
-    enqueue_defaults(study, listing.listing)
+    study.enqueue_trial({one.name: one.default for one in listing.listing})
     for number in range(trials):
         trial = ask_trial(study, SamplerConfig(name="tpe"), 7)
         hp = AskingHyperParameters(

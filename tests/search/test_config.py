@@ -122,6 +122,16 @@ def test_every_study_file_that_comes_along_is_right(path: Path) -> None:
         pytest.param(
             {"name": "a", "pruner": {"keep": float("nan")}}, r"^pruner.keep: ", id="not a number"
         ),
+        pytest.param(
+            {"name": "a", "objective": {"also": ["latency_ms"]}, "sampler": {"name": "cmaes"}},
+            r"sampler.name must be another than 'cmaes' where objective.also",
+            id="one objective alone",
+        ),
+        pytest.param(
+            {"name": "a", "objective": {"also": ["parameters"]}, "pruner": {"name": "hyperband"}},
+            r"pruner.name must be another than 'hyperband' where objective.also",
+            id="brackets of one objective",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_to_write_instead(

@@ -16,7 +16,7 @@ import json
 import sys
 import tempfile
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -74,9 +74,9 @@ class PlayedWorker:
 
     slots = 1
 
-    def __init__(self, surrogate: Surrogate, seed: int) -> None:
+    def __init__(self, surrogate: Surrogate) -> None:
         self._surrogate = surrogate
-        self._seed = seed
+        self._trained: Counter[int] = Counter()
         self._listing = surrogate.table.listing
         self._arrivals: deque[Arrival] = deque()
         self.replace(0)
@@ -87,7 +87,7 @@ class PlayedWorker:
         """Take an order or an answer, and play on."""
         self._heard = message
         if isinstance(message, TrainTrial):
-            self._play = self._train(message.number)
+            self._play = self._train(message.seed)
         if isinstance(message, TrainTrial | Answer | Verdict):
             for said in self._play:
                 self._arrivals.append((slot, said))
@@ -108,15 +108,17 @@ class PlayedWorker:
         ready = WorkerReady(pid=slot, versions={}, device="played")
         self._arrivals.append((slot, ready))
 
-    def _train(self, number: int) -> Iterator[Any]:
+    def _train(self, seed: int) -> Iterator[Any]:
         values = {}
         for one in self._listing:
             yield Question(name=one.name, domain=one.domain, default=one.default)
             values[one.name] = self._heard.value
-        yield CandidateBuilt(parameters=values, parameter_count=1)
-        curve = self._surrogate.curve(values, hash((self._seed, number)) % 2**32)
+        # A trial that continues another has its seed.
+        curve, first = self._surrogate.curve(values, seed), self._trained[seed]
+        yield CandidateBuilt(parameters=values, parameter_count=1, epochs=first)
         outcome, reason = Outcome.COMPLETE, ""
-        for epoch, best in enumerate(curve):
+        for epoch, best in enumerate(curve[first:], first):
+            self._trained[seed] = epoch + 1
             yield EpochReport(epoch=epoch, metrics={}, objective=best, best=best, seconds=1.0)
             if self._heard.outcome is not None:
                 outcome, reason = self._heard.outcome, self._heard.reason
@@ -156,7 +158,7 @@ def run_ours(
         )
         listing = tuple(replace(one, default=drawn.params[one.name]) for one in listing)
     trials.begin(listing)
-    executor: Any = PlayedWorker(surrogate, seed)
+    executor: Any = PlayedWorker(surrogate)
     nobody: Any = Nobody()
     room = Room(
         config=config,
@@ -167,7 +169,7 @@ def run_ours(
     )
     StudyLoop(room, trials, nobody, ready=set(), baseline=None).run()
     rows = [row for _, row in sorted(trials.rows.items())]
-    return [(row.epochs, row.value or 0.0, surrogate.quality(row.parameters)) for row in rows]
+    return [(row.own_epochs, row.value or 0.0, surrogate.quality(row.parameters)) for row in rows]
 
 
 def run_optuna(

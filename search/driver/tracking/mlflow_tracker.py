@@ -184,9 +184,9 @@ class MlflowTracker:
         self._forwarder = Forwarder(spool, self._deliver)
         self._send("status", status="RUNNING")
 
-    def start_trial(self, number: int) -> None:
+    def start_trial(self, number: int, promotion: str = "") -> None:
         """Open the run of a trial, or go on with the one that it has."""
-        self._send("start", number=number)
+        self._send("start", number=number, promotion=promotion)
 
     def log_built(self, number: int, built: CandidateBuilt) -> None:
         """Record the parameters, the size of the model and what the space clipped."""
@@ -287,6 +287,8 @@ class MlflowTracker:
         number, time_ms = record["number"], record["time_ms"]
         tags = {KIND: "trial", TRIAL: f"{number:03d}"}
         run = self._open_run(tags, f"trial {number:03d}", time_ms)
+        if record["promotion"]:
+            self._client.set_tag(run.info.run_id, "promotion", record["promotion"])
         if run.info.status != "RUNNING":
             self._client.update_run(run.info.run_id, status="RUNNING")
         for name in {"outcome", "reason", _NOTE} & set(run.data.tags):

@@ -14,8 +14,13 @@ class Tracker(Protocol):
     What a method was told is on disk when it returns; no method but ``close`` waits for the store.
     """
 
-    def start_trial(self, number: int) -> None:
-        """Open the run of a trial, or go on with the one that it has."""
+    def start_trial(self, number: int, promotion: str = "") -> None:
+        """Open the run of a trial, or go on with the one that it has.
+
+        Args:
+            number: The trial's number.
+            promotion: Why it continues a pruned trial; empty if it does not.
+        """
 
     def log_built(self, number: int, built: CandidateBuilt) -> None:
         """Record what a trial is about to train."""

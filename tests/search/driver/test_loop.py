@@ -17,6 +17,7 @@ from search.driver.interrupts import Interrupt
 from search.driver.leaderboard import rank
 from search.driver.loop import Ending, StudyLoop
 from search.driver.mirror import MirroredStorage
+from search.driver.optimization import immunity
 from search.driver.progress import StudyStatus
 from search.driver.requests import Room, WorkerBug, list_space
 from search.driver.storage import open_storage
@@ -32,6 +33,7 @@ from search.messages import (
     TrialEnded,
     WorkerDied,
     WorkerFailed,
+    checkpoint_path,
 )
 
 Settings = dict[str, object]
@@ -121,6 +123,191 @@ def test_a_budget_of_epochs_ends_the_study_once_they_are_spent(
     again = Launch(storage, rising_curve, budget=budget)
     assert again.run() is Ending.FINISHED
     assert len(again.trials.rows) == len(epochs)
+
+
+@pytest.mark.parametrize("pruner", ["quarter", "median", "successive_halving"])
+def test_several_objectives_are_pruned_by_the_first_and_leave_a_front(
+    storage: optuna.storages.BaseStorage, pruner: str
+) -> None:
+    def launch(trials: int) -> Launch:
+        also = {"metric": "accuracy", "also": ["latency_ms", "parameters"]}
+        made = Launch(
+            storage,
+            rising_curve,
+            objective=also,
+            pruner={"name": pruner},
+            budget={"trials": trials},
+        )
+        made.executor.timed = True
+        return made
+
+    assert launch(20).run() is Ending.FINISHED
+    second = launch(40)
+    assert second.run() is Ending.FINISHED
+    trials = second.trials
+    assert set(second.outcomes()) == {Outcome.COMPLETE, Outcome.PRUNED}
+    study = optuna.load_study(study_name="scripted", storage=storage)
+    assert [one.name for one in study.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
+    for row in trials.leaders:
+        assert study.trials[row.number].values == [row.value, row.latency_ms, 100]
+    front = {(row.value, row.latency_ms) for row in trials.front}
+    assert front == {(one.values[0], one.values[1]) for one in study.best_trials}
+    assert len(front) > 1
+
+
+def test_the_sampler_hears_by_how_much_a_candidate_is_too_slow(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def curve(number: int, parameters: Mapping[str, Scalar]) -> Sequence[float] | TrialEnded:
+        if float(parameters["units"] or 0) > 50:
+            return TrialEnded(outcome=Outcome.OVERSIZED, parameters=parameters)
+        if number == 3:
+            return TrialEnded(outcome=Outcome.DIVERGED, parameters=parameters)
+        return rising_curve(number, parameters)
+
+    launch = Launch(storage, curve, limits={"latency_ms": 5.0}, budget={"trials": 25})
+    launch.executor.timed = True
+    launch.run()
+    over = [n for n, row in launch.trials.rows.items() if row.outcome is Outcome.OVERSIZED]
+    assert over
+    for frozen in optuna.load_study(study_name="scripted", storage=storage).trials:
+        excess = 0.1 * frozen.params["units"] / 5 - 1
+        expected = {"limits.latency_ms": pytest.approx(excess)}
+        if frozen.number == 3 and excess <= 0:
+            expected["usable"] = 1.0
+        assert dict(frozen.constraints) == expected
+        assert (excess > 0) == (frozen.number in over)
+
+
+SECOND = {"pruner": {"second_chances": True, "epoch": 3}, "workers": {"count": 1}}
+
+
+def late(number: int, parameters: Mapping[str, Scalar]) -> Sequence[float]:
+    """Trial 1 is second, which of the first four trials is pruned, and of more is not."""
+    best = {0: 0.9, 1: 0.5}.get(number, 0.1 if number < 5 else 0.5)
+    return [best * (epoch + 1) / 8 for epoch in range(8)]
+
+
+def launch_second(store: optuna.storages.BaseStorage, curve: Curve, **more: object) -> Launch:
+    settings: Settings = {"budget": {"trials": 7}, "training": {"max_epochs": 8}, **SECOND, **more}
+    launch = Launch(store, curve, **settings)
+    launch.executor.slots = 1
+    launch.executor.forget_ready()
+    launch.executor.start()
+    launch.executor.trained = Counter()
+    return launch
+
+
+def test_a_pruned_trial_goes_on_once_it_is_among_those_that_do(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = launch_second(storage, late)
+    assert launch.run() is Ending.FINISHED
+    rows = launch.trials.rows
+    (row,) = [row for row in rows.values() if row.continues is not None]
+    assert row.continues == 1
+    assert (row.begun_at, row.epochs, row.own_epochs) == (3, 8, 5)
+    assert (row.seed, row.parameters) == (rows[1].seed, rows[1].parameters)
+    assert (rows[1].outcome, row.outcome) == (Outcome.PRUNED, Outcome.COMPLETE)
+    # It is no trial of the budget's, but its epochs are spent.
+    assert len(rows) == 8
+    spent = [one.own_epochs for one in rows.values()]
+    assert sum(spent) == sum(row.epochs for row in rows.values()) - 3
+    reason = launch.tracker.promotions[row.number]
+    assert reason.startswith(
+        "Continues trial 1: its 0.1875 after epoch 3 is now among the best 25% "
+    )
+    assert f"Trial {row.number}: {reason}" in launch.view.said
+    assert [one.epoch for one in launch.tracker.epochs[row.number]] == [3, 4, 5, 6, 7]
+    frozen = optuna.load_study(study_name="scripted", storage=storage).trials[row.number]
+    assert sorted(frozen.intermediate_values) == [3, 4, 5, 6, 7]
+    assert frozen.params == storage.get_trial(frozen._trial_id - row.number + 1).params
+
+
+def test_a_second_chance_that_was_interrupted_is_one_still(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def curve(number: int, parameters: Mapping[str, Scalar]) -> Sequence[float]:
+        if launch.trials.rows[number].continues is not None:
+            launch.interrupt.requested = True
+        return late(number, parameters)
+
+    launch = launch_second(storage, curve)
+    assert launch.run() is Ending.INTERRUPTED
+    (before,) = [row for row in launch.trials.rows.values() if row.continues is not None]
+    assert before.outcome is Outcome.INTERRUPTED
+    again = launch_second(storage, late)
+    again.executor.trained = launch.executor.trained
+    assert again.run() is Ending.FINISHED
+    row = again.trials.rows[before.number]
+    assert (row.continues, row.begun_at, row.epochs) == (1, 3, 8)
+    assert row.seed == before.seed == again.trials.rows[1].seed
+    assert [one.continues for one in again.trials.rows.values()].count(1) == 1
+
+
+def test_the_best_of_the_pruned_keep_their_state_and_give_it_away(
+    storage: optuna.storages.BaseStorage, tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoints" / "scripted"
+    folder.mkdir(parents=True)
+    handed: list[str] = []
+
+    def curve(number: int, parameters: Mapping[str, Scalar]) -> Sequence[float]:
+        path = checkpoint_path(folder, number)
+        first = launch.trials.rows[number].continues
+        if first is not None:
+            handed.append(path.read_text())
+        path.write_text(str(number))
+        path.with_name(f"{path.name}.previous").write_text(str(number))
+        return late(min(number, 4) if first is None else first, parameters)
+
+    pruner = {**SECOND["pruner"], "kept": 2}
+    launch = launch_second(storage, curve, pruner=pruner, storage={"folder": str(tmp_path)})
+    launch.run()
+    assert handed == ["1"]
+    # Of 1, 2 and 3 the last had to go; 1 was continued, as trial 5; then there was room for 6.
+    assert launch.trials.rows[5].continues == 1
+    kept = {checkpoint_path(folder, number) for number in (2, 6)}
+    assert set(folder.iterdir()) == kept | {
+        path.with_name(f"{path.name}.previous") for path in kept
+    }
+    # Another launch knows them.
+    again = launch_second(storage, curve, pruner=pruner, storage={"folder": str(tmp_path)})
+    assert again.trials._held == {2, 6}
+
+
+def test_immune_trials_run_to_the_end_whatever_the_pruner_says(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 60}, pruner={"immune": 0.3})
+    launch.run()
+    drawn = [n for n in launch.trials.rows if immunity(launch.config.seed, n) < 0.3]
+    assert 8 < len(drawn) < 28
+    assert {launch.trials.rows[n].outcome for n in drawn} == {Outcome.COMPLETE}
+    assert Outcome.PRUNED in launch.outcomes()
+
+
+def test_a_study_that_becomes_no_better_ends_and_says_so(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def curve(number: int, parameters: Mapping[str, Scalar]) -> Sequence[float]:
+        # Better with every trial, by less and less: at last by less than what a seed does.
+        return [1.0 - 0.5**number + 0.001 * (number == 1)] * 4
+
+    def launch() -> Launch:
+        budget = {"trials": 100, "plateau": 6}
+        return Launch(storage, curve, budget=budget, pruner={"epoch": 1, "keep": 0.05})
+
+    first = launch()
+    assert first.run() is Ending.FINISHED
+    rows = first.trials.rows
+    repeats = [row for row in rows.values() if row.parameters == rows[0].parameters]
+    assert [row.number for row in repeats] == [0, 1, 2]
+    assert {row.outcome for row in repeats} == {Outcome.COMPLETE}  # no pruner ends these
+    assert 9 < len(rows) < 30
+    assert first.trials.spent.startswith("budget.plateau (6: none of the last ")
+    assert launch().run() is Ending.FINISHED
+    assert len(launch().trials.rows) == len(rows)
 
 
 @pytest.mark.parametrize("pruner", ["quarter", "median"])

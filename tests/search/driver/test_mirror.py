@@ -7,9 +7,9 @@ from optuna.trial import TrialState
 
 from search.config import SamplerConfig
 from search.driver.mirror import MirroredStorage
-from search.driver.optimization import ask_trial, continue_trial, enqueue_defaults, suggest
+from search.driver.optimization import ask_trial, continue_trial, suggest
 from search.driver.storage import open_storage
-from search.messages import ChoiceDomain, FloatDomain, IntDomain, Listed
+from search.messages import ChoiceDomain, FloatDomain, IntDomain
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -70,13 +70,13 @@ def run(study, count, state=None):
 def test_memory_and_disk_hold_the_same_at_any_moment(disk):
     study = open_study(mirror(disk))
     study.set_user_attr("metric", "macro_f1")
-    enqueue_defaults(study, [Listed(name="lr", domain=SPACE["lr"], default=0.01)])
+    study.enqueue_trial({"lr": 0.01})
     run(study, 12)
     run(study, 1, TrialState.PRUNED)
     run(study, 1, TrialState.FAIL)
     running = ask_trial(study, TPE, 7)
     running.report(suggest(running, "lr", SPACE["lr"]), 0)
-    enqueue_defaults(study, [Listed(name="lr", domain=SPACE["lr"], default=0.02)])
+    study.enqueue_trial({"lr": 0.02})
     on_disk = optuna.load_study(storage=disk, study_name="study")
     again = optuna.load_study(storage=mirror(disk), study_name="study")
     expected = [facts(trial) for trial in on_disk.trials]

@@ -8,10 +8,10 @@ from optuna.trial import TrialState
 from search.config import SamplerConfig
 from search.driver.optimization import (
     ask_trial,
+    check_defaults,
     check_queue,
     continue_trial,
     describe_queue,
-    enqueue_defaults,
     enqueue_next,
     sampler_seed,
     suggest,
@@ -198,8 +198,8 @@ LISTING = (
 
 def test_the_defaults_answer_trial_0_alone(storage):
     study = open_study(storage)
-    enqueue_defaults(study, LISTING)
     defaults = {listed.name: listed.default for listed in LISTING}
+    enqueue_next(study, [defaults])
     first, second = ask_trial(study, RANDOM, 7), ask_trial(study, RANDOM, 7)
     assert first.number == 0
     assert answers(first) == defaults
@@ -210,28 +210,25 @@ def test_the_defaults_answer_trial_0_alone(storage):
     ("name", "default"),
     [("cell", "rnn"), ("cell", 1), ("units", 20), ("units", True), ("lr", 1), ("rate", 0.6)],
 )
-def test_a_default_outside_its_domain_is_refused_and_leaves_no_trial(storage, name, default):
-    study = open_study(storage)
+def test_a_default_outside_its_domain_is_refused(name, default):
     with pytest.raises(ConfigError, match=f"The default of {name} must be one of its values"):
-        enqueue_defaults(study, [Listed(name=name, domain=SPACE[name], default=default)])
-    assert study.trials == []
+        check_defaults([Listed(name=name, domain=SPACE[name], default=default)])
 
 
 def test_what_is_queued_is_tried_once_in_its_order_and_the_rest_is_suggested(storage):
     study = open_study(storage)
-    queue = [{"units": 32, "cell": None}, {"lr": 0.02}]
+    defaults = {listed.name: listed.default for listed in LISTING}
+    queue = [defaults, defaults, {"units": 32, "cell": None}, {"lr": 0.02}]
     check_queue(LISTING, queue)
-    enqueue_defaults(study, LISTING)
     found = []
-    for _ in range(4):
+    for _ in range(5):
         enqueue_next(study, queue)
         found.append(answers(ask_trial(study, RANDOM, 7)))
-    assert found[0] == {listed.name: listed.default for listed in LISTING}
-    assert (found[1]["units"], found[1]["cell"], found[2]["lr"]) == (32, None, 0.02)
-    assert len({one["rate"] for one in found}) == 4
-    assert len({one["lr"] for one in found}) == 4
+    assert found[:2] == [defaults, defaults]
+    assert (found[2]["units"], found[2]["cell"], found[3]["lr"]) == (32, None, 0.02)
+    assert len({one["lr"] for one in found[1:]}) == 4
     enqueue_next(study, queue)  # of an exhausted queue nothing waits
-    assert len(study.trials) == 4
+    assert len(study.trials) == 5
 
 
 @pytest.mark.parametrize(("name", "value"), [("cell", "rnn"), ("units", 20), ("lr", 1)])

@@ -90,9 +90,10 @@ def test_a_sampler_whose_library_is_missing_is_told(monkeypatch: pytest.MonkeyPa
 
 def test_a_grid_is_queued_whole_and_what_it_leaves_out_has_its_default() -> None:
     config = SamplerConfig(name="grid", grid=GRID, queue=({"units": 5},))
-    queue = list_queue(config, LISTING)
-    assert queue[0] == {"units": 5}
-    assert queue[1:] == [
+    queue = list_queue(config, LISTING, repeats=1)
+    assert queue[:2] == [{"units": 32, "rate": 1e-2, "depth": 2}] * 2
+    assert queue[2] == {"units": 5}
+    assert queue[3:] == [
         {"units": units, "rate": 1e-2, "depth": depth} for units in (8, 16) for depth in (1, 3)
     ]
     assert count_grid(config) == 4

@@ -373,7 +373,8 @@ def test_kerastuners_own_hyperresnet_runs_unchanged(storage_folder: Path, tmp_pa
         data={"source": "arrays", "path": path},
         split={"method": "stratified"},
         space="keras_tuner.applications:HyperResNet",
-        training={"max_epochs": 1, "max_parameters": 50_000_000, "refit": False},
+        training={"max_epochs": 1, "refit": False},
+        limits={"parameters": 50_000_000},
         budget={"trials": 1},
         workers={"count": 1},
     )
@@ -414,9 +415,7 @@ def test_kerastuners_own_hyperresnet_runs_unchanged(storage_folder: Path, tmp_pa
             r"sequence_length\.high must fit into every recording",
             id="length",
         ),
-        pytest.param(
-            {"training": {"max_parameters": 10}}, ConfigError, r"training.max_parameters", id="size"
-        ),
+        pytest.param({"limits": {"parameters": 10}}, ConfigError, r"limits.parameters", id="size"),
         pytest.param(
             {"tracking": {"uri": "http://127.0.0.1:9"}},
             TrackingError,

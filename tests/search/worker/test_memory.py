@@ -62,8 +62,8 @@ def test_a_layer_that_is_too_large_is_refused_before_it_has_its_weights(layer: s
             keras.Sequential([keras.Input((4, 5)), keras.layers.Dense(HUGE, name="wide")])(small)
 
     add_weight = keras.layers.Layer.add_weight
-    message = r"training\.max_parameters allows 1,000 weights"
-    with pytest.raises(OversizedModel, match=message), limit_weights(1000):
+    message = r"limits\.parameters allows 1,000 weights"
+    with pytest.raises(OversizedModel, match=message), limit_weights(1000, "limits.parameters"):
         build()
     assert keras.layers.Layer.add_weight is add_weight
 

@@ -385,7 +385,7 @@ def test_epochs_of_any_backend_follow_the_seed(bench: Workbench) -> None:
     assert seen == [[0, 0], [1, 1], [2, 2]]
 
 
-@pytest.mark.parametrize("bench", [{"training": {"max_parameters": 1000}}], indirect=True)
+@pytest.mark.parametrize("bench", [{"limits": {"parameters": 1000}}], indirect=True)
 def test_a_model_beyond_the_limit_is_not_trained(bench: Workbench) -> None:
     line = Line()
     ended = run_trial(bench, TrainTrial(number=0, seed=1), line, defaults())
@@ -394,12 +394,40 @@ def test_a_model_beyond_the_limit_is_not_trained(bench: Workbench) -> None:
     assert ended.parameters["sequence_length"] == 24
 
 
+@pytest.mark.parametrize("bench", [{"limits": {"latency_ms": 1e-6}}], indirect=True)
+def test_a_candidate_that_answers_too_slowly_is_not_trained(bench: Workbench) -> None:
+    line = Line()
+    ended = run_trial(bench, TrainTrial(number=0, seed=1), line, defaults())
+    assert ended.outcome is Outcome.OVERSIZED
+    assert ended.reason.startswith("limits.latency_ms allows 1e-06 ms for a prediction.")
+    assert ended.epochs == 0
+    (built,) = line.told
+    assert built.latency_ms == ended.latency_ms > 0
+
+
+@pytest.mark.parametrize(
+    "bench",
+    [{"objective": {"also": ["latency_ms"]}, "training": {"max_epochs": 1}}],
+    indirect=True,
+)
+def test_latency_is_measured_once_where_it_is_an_objective(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = iter([1.25])
+    monkeypatch.setattr(bench, "time_window", lambda candidate: next(measured))
+    line = Line()
+    ended = run_trial(bench, TrainTrial(number=0, seed=1), line, defaults())
+    assert ended.outcome is Outcome.COMPLETE
+    assert ended.latency_ms == 1.25
+    assert line.told[0].latency_ms == 1.25
+
+
 @pytest.mark.parametrize(
     "bench",
     [
         {
             "space": "user_spaces:Wide",
-            "training": {"max_parameters": 20_000_000},
+            "limits": {"parameters": 20_000_000},
             "workers": {"max_memory_mb": 4000},
         }
     ],
