@@ -7,6 +7,7 @@ from search.driver.decision import Repeat
 from search.driver.executors.base import Arrival
 from search.driver.leaderboard import TrialRow
 from search.driver.progress import PlainView, StudyStatus
+from search.driver.promotion import Promotion
 from search.messages import (
     Answer,
     CandidateBuilt,
@@ -229,7 +230,7 @@ class MemoryTracker:
 
     def __init__(self) -> None:
         self.begun: list[int] = []
-        self.promotions: dict[int, str] = {}
+        self.promotions: dict[int, Promotion] = {}
         self.built: dict[int, CandidateBuilt] = {}
         self.epochs: dict[int, list[EpochReport]] = {}
         self.ended: dict[int, TrialEnded] = {}
@@ -244,7 +245,7 @@ class MemoryTracker:
         self.reconciled: list[int] = []
         self.closed = ""
 
-    def start_trial(self, number: int, promotion: str = "") -> None:
+    def start_trial(self, number: int, promotion: Promotion | None = None) -> None:
         self.begun.append(number)
         self.promotions |= {number: promotion} if promotion else {}
 

@@ -48,6 +48,7 @@ class TrialRow:
         epoch_seconds: What one of them takes, after the first, which compiles; ``None`` before.
         continues: The number of the pruned trial that it goes on with, if it does.
         begun_at: Epochs that were trained as that trial's.
+        spared: Why it would have been pruned, were it not immune; else empty.
     """
 
     number: int
@@ -67,6 +68,7 @@ class TrialRow:
     epoch_seconds: float | None = None
     continues: int | None = None
     begun_at: int = 0
+    spared: str = ""
 
     @property
     def own_epochs(self) -> int:

@@ -258,7 +258,7 @@ class StudyLoop:
             self._begun[number] += 1
             promotion = self._trials.promotion(number)
             if promotion and self._begun[number] == 1:
-                self._room.view.say(f"Trial {number}: {promotion}")
+                self._room.view.say(f"Trial {number}: {promotion.reason}")
             self._tracker.start_trial(number, promotion)
             seed, rates = self._trials.seed(number), self._trials.rates
             order = TrainTrial(number=number, seed=seed, rates=rates)
@@ -385,7 +385,7 @@ class StudyLoop:
         epochs = max(ended.epochs, self._trials.reported(number))
         ended = replace(ended, epochs=epochs)
         row = self._trials.end(number, ended)
-        self._tracker.end_trial(number, replace(ended, seconds=row.seconds))
+        self._tracker.end_trial(number, replace(ended, seconds=row.seconds, reason=row.reason))
         self._count_failure(row)
         self._trials.keep_models(self._config.storage.kept_models)
         self._finals_seconds = self._predict_finals()

@@ -13,6 +13,9 @@ from search.messages import checkpoint_path
 CONTINUES = "continues"
 """The trial attribute that names the pruned trial which a trial goes on with."""
 
+REASON = "reason"
+"""The trial attribute that says why it does."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Promotion:

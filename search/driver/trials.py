@@ -39,6 +39,8 @@ from search.driver.optimization import (
 from search.driver.plateaus import REPEATS, find_plateau
 from search.driver.promotion import (
     CONTINUES,
+    REASON,
+    Promotion,
     find_promotion,
     hand_over,
     list_checkpoint,
@@ -78,8 +80,6 @@ DEFAULTS = 0
 value, so no pruner ends it."""
 WARM = "warm_start"
 """The study's note of what earlier studies found to be good."""
-REASON = "reason"
-"""The trial attribute that says why it continues another."""
 LATENCY = "limits.latency_ms"
 """The constraint that a candidate's latency has to keep: by what part it is over its limit."""
 RECENT = 100
@@ -326,10 +326,12 @@ class Trials:
         before = self.rows[first]
         return replace(row, seed=before.seed, continues=first, begun_at=before.epochs)
 
-    def promotion(self, number: int) -> str:
-        """Say why a trial goes on with a pruned one; empty if it does not."""
-        reason: str = self._open[number].user_attrs.get(REASON, "")
-        return reason
+    def promotion(self, number: int) -> Promotion | None:
+        """Say with which pruned trial one goes on, and why; ``None`` if it does not."""
+        told = self._open[number].user_attrs
+        if CONTINUES not in told:
+            return None
+        return Promotion(number=told[CONTINUES], reason=told[REASON])
 
     def _find_held(self) -> set[int]:
         """Find the pruned trials that can be continued."""
@@ -422,19 +424,19 @@ class Trials:
         )
         # A trial that begins again passes its old epochs; the last one is judged again, since
         # the driver may have died before it acted on it.
-        judged = not self._is_immune(number) and told.epoch + 1 == self._reported[number]
+        judged = not self._is_default(number) and told.epoch + 1 == self._reported[number]
         if judged and is_to_be_pruned(self._study, number):
             frozen = self._study.get_trials(deepcopy=False)[number]
-            return Verdict(
-                outcome=Outcome.PRUNED, reason=prune_reason(self._study, frozen, self.config.pruner)
-            )
+            reason = prune_reason(self._study, frozen, self.config.pruner)
+            if not self._is_immune(number):
+                return Verdict(outcome=Outcome.PRUNED, reason=reason)
+            self._update(number, spared=self.rows[number].spared or reason)
         return Verdict()
 
     def _is_immune(self, number: int) -> bool:
         """Tell whether no pruner may end a trial."""
         share = self.config.pruner.immune
-        drawn = share > 0 and immunity(self.config.seed, number) < share
-        return drawn or self._is_default(number)
+        return share > 0 and immunity(self.config.seed, number) < share
 
     def _is_default(self, number: int) -> bool:
         """Tell whether a trial has the default hyperparameters, as trial 0 and its repeats."""
@@ -455,7 +457,7 @@ class Trials:
             parameters=ended.parameters or self.rows[number].parameters,
             metrics=ended.metrics,
             seconds=max(0.0, ended.seconds - self._seconds_before(number)),
-            reason=ended.reason,
+            reason=ended.reason or self._tell_spared(number),
             weights=ended.weights,
             latency_ms=ended.latency_ms or self.rows[number].latency_ms,
         )
@@ -468,6 +470,11 @@ class Trials:
             self.recent.append(row)
             self.rates = learn_rates(self.recent)
         return row
+
+    def _tell_spared(self, number: int) -> str:
+        """Say that a trial would have been pruned, or nothing."""
+        spared = self.rows[number].spared
+        return f"Immune (pruner.immune); it would have been pruned: {spared}" if spared else ""
 
     def _seconds_before(self, number: int) -> float:
         """Say how long the trial took that a trial goes on with, in seconds."""

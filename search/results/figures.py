@@ -84,7 +84,7 @@ def draw_curves(record: StudyRecord) -> Picture:
             continue
         outcome = _outcome(row)
         figure.add_scatter(
-            x=list(range(1, len(curve) + 1)),
+            x=list(range(row.begun_at + 1, row.begun_at + len(curve) + 1)),
             y=list(curve),
             name=outcome,
             legendgroup=outcome,

@@ -157,5 +157,28 @@ def describe_pruning(record: StudyRecord) -> str:
     )
 
 
+def describe_immune(record: StudyRecord) -> str:
+    """Say what was lost by pruning, as trials show that no pruner could end.
+
+    Args:
+        record: The study.
+
+    Returns:
+        One sentence; empty where the pruner would have ended none of these.
+    """
+    spared = [row for row in record.leaders if row.spared]
+    others = [row for row in record.leaders if not row.spared]
+    if not spared or not others:
+        return ""
+    first, best = spared[0], others[0]
+    better = rank([first, best], record.direction)[0] is first
+    return (
+        f"{len(spared)} complete trials would have been pruned, were they not immune "
+        f"(pruner.immune): the best of them, trial {first.number}, ended at {first.value:.4g}, the best "
+        f"other, trial {best.number}, at {best.value:.4g}"
+        + (": pruned, it would have been lost." if better else ".")
+    )
+
+
 def _count(domain: IntDistribution) -> int:
     return (domain.high - domain.low) // domain.step + 1

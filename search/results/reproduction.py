@@ -25,6 +25,7 @@ from search.driver.provenance import describe_study
 from search.driver.repeats import draw_sides
 from search.driver.requests import Room, ask_workers, list_space
 from search.driver.tracking.store import (
+    CONTINUES,
     KIND,
     PARAMETERS,
     REPEAT,
@@ -88,13 +89,15 @@ class Reproduction:
 class _Recorded:
     """What MLflow knows of one training, whose ``kind`` is trial, repeat or refit.
 
-    ``curve`` is of ``metric``, by its name in MLflow. A repeat has ``epochs`` that it was to train for, and the hash of the ``targets`` that scored it.
+    ``curve`` is of ``metric``, by its name in MLflow. A repeat has ``epochs`` that it was to train for, and the hash of the ``targets`` that scored it. ``began`` is the
+    trial that it continues, whose seed it has, or itself.
     """
 
     kind: str
     config: StudyConfig
     study: Run
     number: int
+    began: int
     metric: str
     repeat: int | None
     targets: str
@@ -159,7 +162,7 @@ def reproduce_trial(run_id: str, *, folder: Path, uri: str | None, view: View) -
             config=config, executor=executor, view=view, interrupt=interrupt, start=time.monotonic()
         )
         _, ready = list_space(room)
-        seed = trial_seed(config.seed, recorded.number)
+        seed = trial_seed(config.seed, recorded.began)
         if recorded.repeat is not None:
             seed = repeat_seed(config.seed, recorded.number, recorded.repeat)
         order = _order(recorded, seed, place)
@@ -250,20 +253,15 @@ def _find(client: MlflowClient, run_id: str) -> _Recorded:
             f"which is {tags.get(KIND, 'another program')!r}."
         )
     study = client.get_run(tags["mlflow.parentRunId"])
-    trial = run
-    if tags[KIND] == "repeat":
-        wanted = {KIND: "trial", STUDY: tags[STUDY], TRIAL: tags[TRIAL]}
-        found = search_runs(client, [run.info.experiment_id], wanted)
-        if len(found) != 1:
-            raise StudyError(
-                f"RUN must be the training of a trial that has one run in this store. Received: "
-                f"{run_id!r}, of trial {tags[TRIAL]}, which has {len(found)}."
-            )
-        (trial,) = found
+    trial = run if tags[KIND] == "trial" else _find_trial(client, run, tags[TRIAL])
+    first = trial.data.tags.get(CONTINUES, tags[TRIAL])
     config = _read_study(client, study.info.run_id, tags[STUDY])
     # A refit leaves no target to score it by.
     metric = "train_loss" if tags[KIND] == "refit" else f"val_{config.objective.metric}"
     points = client.get_metric_history(run_id, metric)
+    if tags[KIND] == "trial" and first != tags[TRIAL]:
+        before = _find_trial(client, run, first)
+        points = [*client.get_metric_history(before.info.run_id, metric), *points]
     by_epoch = {point.step: point.value for point in points}
     if PARAMETERS not in trial.data.tags or not by_epoch:
         raise StudyError(
@@ -275,6 +273,7 @@ def _find(client: MlflowClient, run_id: str) -> _Recorded:
         config=config,
         study=study,
         number=int(tags[TRIAL]),
+        began=int(first),
         metric=metric,
         repeat=int(tags[REPEAT]) if REPEAT in tags else None,
         targets=tags.get("targets", ""),
@@ -282,3 +281,15 @@ def _find(client: MlflowClient, run_id: str) -> _Recorded:
         curve=[by_epoch[step] for step in sorted(by_epoch)],
         epochs=int(trial.data.metrics["best_epoch"]) + 1 if REPEAT in tags else None,
     )
+
+
+def _find_trial(client: MlflowClient, run: Run, trial: str) -> Run:
+    """Find the run of a trial of the study that a run belongs to."""
+    wanted = {KIND: "trial", STUDY: run.data.tags[STUDY], TRIAL: trial}
+    found = search_runs(client, [run.info.experiment_id], wanted)
+    if len(found) != 1:
+        raise StudyError(
+            f"RUN must be the training of a trial that has one run in this store. Received: "
+            f"{run.info.run_id!r}, of trial {trial}, which has {len(found)}."
+        )
+    return found[0]

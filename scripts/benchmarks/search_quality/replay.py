@@ -6,9 +6,10 @@ played: it asks for the space's hyperparameters and answers every epoch by a cur
 Lookback begins with the space's own defaults, as in life; "blind" it begins with values at random, as the others do.
 Everybody spends the same epochs, one trial at a time; best so far is the trial that looks best, judged by what its
 whole training reaches without a seed's luck. Prints, for each task, the median epochs after which that is as good as
-random search's median after the whole budget, how many times fewer these are than the budget, and the regret, on average over
+the median of random searches after --goal whole trainings, how many times fewer these are, and the regret, on average over
 all epochs (the area under it) and at the end (0: the best line of the table; 1: one random training), each with its 95 %
-bootstrap interval over seeds.
+bootstrap interval over seeds; and by what part of the table's range the best of those that were pruned would have become
+better than the best of the others, on average.
 """
 
 import argparse
@@ -53,8 +54,9 @@ from surrogates import Surrogate, load_table
 
 HERE = Path(__file__).parent
 TASKS = tuple(sorted(path.name.partition(".")[0] for path in HERE.glob("*.csv.gz")))
-Evaluation: TypeAlias = tuple[int, float, float]
-"""Epochs that an evaluation took, the value that it showed, and what a whole training reaches."""
+Evaluation: TypeAlias = tuple[int, float, float, bool]
+"""Epochs that an evaluation took, the value that it showed, what a whole training reaches, and whether
+it was pruned."""
 POINTS = 200
 """Of the axis of epochs at which regrets are compared."""
 DRAWS = 2000
@@ -169,7 +171,16 @@ def run_ours(
     )
     StudyLoop(room, trials, nobody, ready=set(), baseline=None).run()
     rows = [row for _, row in sorted(trials.rows.items())]
-    return [(row.own_epochs, row.value or 0.0, surrogate.quality(row.parameters)) for row in rows]
+    gone = {row.continues for row in rows}
+    return [
+        (
+            row.own_epochs,
+            row.value or 0.0,
+            surrogate.quality(row.parameters),
+            row.outcome is Outcome.PRUNED and row.number not in gone,
+        )
+        for row in rows
+    ]
 
 
 def run_optuna(
@@ -179,16 +190,22 @@ def run_optuna(
     *,
     sampler: type[optuna.samplers.BaseSampler] = optuna.samplers.TPESampler,
     pruner: optuna.pruners.BasePruner | None = None,
+    first: bool = False,
 ) -> list[Evaluation]:
-    """Loop by hand over a study of Optuna's own, whose defaults are TPE and the median pruner."""
+    """Loop by hand over a study of Optuna's own, whose defaults are TPE and the median pruner.
+
+    Where ``first`` is true, the space's own values are enqueued, as who knows Optuna well would do.
+    """
     table = surrogate.table
     study = optuna.create_study(
         sampler=sampler(seed=seed),  # type: ignore[call-arg]  # of those that have one
         pruner=pruner,
         direction=table.direction,
     )
+    if first:
+        study.enqueue_trial(dict(table.defaults))
     found: list[Evaluation] = []
-    while sum(epochs for epochs, _, _ in found) < budget:
+    while sum(epochs for epochs, *_ in found) < budget:
         trial = study.ask(dict(table.distributions))
         curve = surrogate.curve(trial.params, hash((seed, trial.number)) % 2**32)
         pruned = False
@@ -198,7 +215,7 @@ def run_optuna(
                 break
         state = optuna.trial.TrialState.PRUNED if pruned else None
         study.tell(trial, None if pruned else best, state)
-        found.append((epoch + 1, best, surrogate.quality(trial.params)))
+        found.append((epoch + 1, best, surrogate.quality(trial.params), pruned))
     return found
 
 
@@ -230,7 +247,7 @@ def run_keras_tuner(surrogate: Surrogate, seed: int, budget: int, name: str) -> 
     found: list[Evaluation] = []
     with tempfile.TemporaryDirectory(prefix="oracle-") as folder:
         oracle._set_project_dir(folder, "oracle")
-        while sum(epochs for epochs, _, _ in found) < budget:
+        while sum(epochs for epochs, *_ in found) < budget:
             trial = oracle.create_trial("tuner")
             if trial.status != "RUNNING":
                 break
@@ -248,7 +265,7 @@ def run_keras_tuner(surrogate: Surrogate, seed: int, budget: int, name: str) -> 
             oracle.update_trial(trial.trial_id, {"value": curve[-1]})
             trial.status = "COMPLETED"
             oracle.end_trial(trial)
-            found.append((ends - begun, curve[-1], surrogate.quality(values)))
+            found.append((ends - begun, curve[-1], surrogate.quality(values), ends < table.epochs))
     return found
 
 
@@ -292,6 +309,7 @@ CONTENDERS: Mapping[str, Callable[[Surrogate, int, int], list[Evaluation]]] = {
     "KerasTuner BayesianOptimization": tuner("bayesian"),
     "KerasTuner Hyperband": tuner("hyperband"),
     "Optuna's defaults": loop(),
+    "Optuna's defaults, from the space's own values": loop(first=True),
     "Lookback": ours(),
     "Lookback, blind": ours(blind=True),
     "Lookback, random": ours(sampler={"name": "random"}),
@@ -318,15 +336,20 @@ def make_surrogate(task: str) -> Surrogate:
     return Surrogate(load_table(task))
 
 
-def play(task: str, name: str, seed: int, budget: int) -> tuple[str, str, list[float]]:
-    """Run one study, and return the quality of its best so far at every point of the budget."""
+def play(task: str, name: str, seed: int, budget: int) -> tuple[str, str, list[float], float]:
+    """Run one study.
+
+    Returns:
+        Task and contender, the quality of its best so far at every point of the budget, and how much
+        better the best of those that were pruned would have become than the best of the others.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     surrogate = make_surrogate(task)
     evaluations = CONTENDERS[name](surrogate, seed, budget * surrogate.table.epochs)
     sign = 1.0 if surrogate.table.direction == "maximize" else -1.0
     spent, shown, reached = 0, -np.inf, np.nan
     steps = []
-    for epochs, value, quality in evaluations:
+    for epochs, value, quality, _ in evaluations:
         spent += epochs
         if sign * value > shown:
             shown, reached = sign * value, quality
@@ -334,16 +357,28 @@ def play(task: str, name: str, seed: int, budget: int) -> tuple[str, str, list[f
     axis = np.linspace(0, budget * surrogate.table.epochs, POINTS + 1)[1:]
     ends = np.array([spent for spent, _ in steps])
     places = np.searchsorted(ends, axis, side="right") - 1
-    return task, name, [steps[place][1] if place >= 0 else np.nan for place in places]
+    best = [steps[place][1] if place >= 0 else np.nan for place in places]
+    lost = [sign * quality for *_, quality, pruned in evaluations if pruned]
+    whole = [sign * quality for *_, quality, pruned in evaluations if not pruned]
+    return task, name, best, max(0.0, max(lost, default=-np.inf) - max(whole, default=np.inf))
 
 
-def compare(curves: Mapping[str, Any], surrogate: Surrogate, budget: int) -> list[list[str]]:
+def compare(
+    curves: Mapping[str, Any],
+    lost: Mapping[str, Any],
+    surrogate: Surrogate,
+    budget: int,
+    goal: tuple[int, Any],
+) -> list[list[str]]:
     """Work out one task's lines.
 
     Args:
         curves: By contender, the best so far, of shape (seeds, points).
+        lost: By contender, what pruning cost, of shape (seeds,).
         surrogate: The task's.
         budget: Whole trainings.
+        goal: Whole trainings of the random searches to compare with, and what each found, of shape
+            (seeds,).
 
     Returns:
         A row of words a contender.
@@ -353,9 +388,9 @@ def compare(curves: Mapping[str, Any], surrogate: Surrogate, budget: int) -> lis
     sign = 1.0 if table.direction == "maximize" else -1.0
     qualities = sign * np.array([surrogate.quality(values) for values in table.parameters])
     best, usual = qualities.max(), np.median(qualities)
-    target = np.median(sign * curves["random"][:, -1])
+    target = np.median(sign * goal[1])
     rng = np.random.default_rng(0)
-    rows, whole = [], budget * table.epochs
+    rows, whole = [], goal[0] * table.epochs
     for name, own in curves.items():
         good = np.where(np.isnan(own), -np.inf, sign * own)
         spans = np.where(
@@ -372,6 +407,7 @@ def compare(curves: Mapping[str, Any], surrogate: Surrogate, budget: int) -> lis
                 f"{whole / np.median(spans):.1f} [{low:.1f}, {high:.1f}]",
                 write_mean(regret.mean(axis=1), rng),
                 write_mean(regret[:, -1], rng),
+                f"{100 * np.mean(lost[name]) / np.ptp(qualities):.1f} %",
             ]
         )
     return rows
@@ -390,7 +426,10 @@ def main() -> int:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--contenders", nargs="+", choices=sorted(CONTENDERS))
     parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--budget", type=int, default=100, help="whole trainings")
+    parser.add_argument("--budget", type=int, default=60, help="whole trainings")
+    parser.add_argument(
+        "--goal", type=int, default=100, help="whole trainings of the random search to reach"
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, help="also keep all curves of best so far, as JSON")
     arguments = parser.parse_args()
@@ -403,10 +442,21 @@ def main() -> int:
         for name in chosen
         for seed in range(max(1, arguments.seeds // SLOW.get(name, 1)))
     ]
+    goals = [
+        (task, "random", seed, arguments.goal)
+        for task in arguments.tasks
+        for seed in range(arguments.seeds)
+    ]
     curves: dict[str, dict[str, list[list[float]]]] = {task: {} for task in arguments.tasks}
+    losses: dict[str, dict[str, list[float]]] = {task: {} for task in arguments.tasks}
+    found: dict[str, list[float]] = {task: [] for task in arguments.tasks}
     with ProcessPoolExecutor(arguments.workers) as pool:
-        for done, (task, name, curve) in enumerate(pool.map(play, *zip(*jobs, strict=True)), 1):
+        for task, _, curve, _ in pool.map(play, *zip(*goals, strict=True)):
+            found[task].append(curve[-1])
+        played = pool.map(play, *zip(*jobs, strict=True))
+        for done, (task, name, curve, lost) in enumerate(played, 1):
             curves[task].setdefault(name, []).append(curve)
+            losses[task].setdefault(name, []).append(lost)
             if done % 50 == 0:
                 print(f"{done} of {len(jobs)} studies", file=sys.stderr, flush=True)
     if arguments.out:
@@ -423,10 +473,13 @@ def main() -> int:
             "times fewer",
             "mean regret",
             "regret at the end",
+            "lost by pruning",
         )
         for head in heads:
             drawing.add_column(head, justify="right" if head else "left")
-        for row in compare({n: np.array(c) for n, c in own.items()}, surrogate, arguments.budget):
+        known = {name: np.array(all_curves) for name, all_curves in own.items()}
+        goal = arguments.goal, np.array(found[task])
+        for row in compare(known, losses[task], surrogate, arguments.budget, goal):
             drawing.add_row(*row)
         console.print(drawing)
     return 0

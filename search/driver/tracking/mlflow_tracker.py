@@ -15,6 +15,7 @@ from search.config import TrackingConfig
 from search.disk import wait_for_room
 from search.driver.decision import Repeat
 from search.driver.leaderboard import PALETTE, TrialRow
+from search.driver.promotion import Promotion
 from search.driver.tracking.forwarder import PATIENCE_SECONDS, Forwarder, Lost, Refused, Unreachable
 from search.driver.tracking.records import (
     as_metrics,
@@ -27,6 +28,7 @@ from search.driver.tracking.records import (
 from search.driver.tracking.spool import Record, Spool, spool_path
 from search.driver.tracking.store import (
     BASELINE,
+    CONTINUES,
     KIND,
     LOOK,
     PARAMETERS,
@@ -184,9 +186,9 @@ class MlflowTracker:
         self._forwarder = Forwarder(spool, self._deliver)
         self._send("status", status="RUNNING")
 
-    def start_trial(self, number: int, promotion: str = "") -> None:
+    def start_trial(self, number: int, promotion: Promotion | None = None) -> None:
         """Open the run of a trial, or go on with the one that it has."""
-        self._send("start", number=number, promotion=promotion)
+        self._send("start", number=number, promotion=promotion and asdict(promotion))
 
     def log_built(self, number: int, built: CandidateBuilt) -> None:
         """Record the parameters, the size of the model and what the space clipped."""
@@ -288,7 +290,9 @@ class MlflowTracker:
         tags = {KIND: "trial", TRIAL: f"{number:03d}"}
         run = self._open_run(tags, f"trial {number:03d}", time_ms)
         if record["promotion"]:
-            self._client.set_tag(run.info.run_id, "promotion", record["promotion"])
+            told = record["promotion"]
+            words = {"promotion": told["reason"], CONTINUES: f"{told['number']:03d}"}
+            self._client.log_batch(run.info.run_id, tags=as_tags(words))
         if run.info.status != "RUNNING":
             self._client.update_run(run.info.run_id, status="RUNNING")
         for name in {"outcome", "reason", _NOTE} & set(run.data.tags):

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from search.driver.decision import Repeat
 from search.driver.leaderboard import TrialRow
+from search.driver.promotion import Promotion
 from search.messages import CandidateBuilt, EpochReport, TrialEnded
 
 
@@ -14,12 +15,12 @@ class Tracker(Protocol):
     What a method was told is on disk when it returns; no method but ``close`` waits for the store.
     """
 
-    def start_trial(self, number: int, promotion: str = "") -> None:
+    def start_trial(self, number: int, promotion: Promotion | None = None) -> None:
         """Open the run of a trial, or go on with the one that it has.
 
         Args:
             number: The trial's number.
-            promotion: Why it continues a pruned trial; empty if it does not.
+            promotion: The pruned trial that it continues, if it does.
         """
 
     def log_built(self, number: int, built: CandidateBuilt) -> None:

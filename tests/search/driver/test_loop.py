@@ -213,7 +213,8 @@ def test_a_pruned_trial_goes_on_once_it_is_among_those_that_do(
     assert len(rows) == 8
     spent = [one.own_epochs for one in rows.values()]
     assert sum(spent) == sum(row.epochs for row in rows.values()) - 3
-    reason = launch.tracker.promotions[row.number]
+    assert launch.tracker.promotions[row.number].number == 1
+    reason = launch.tracker.promotions[row.number].reason
     assert reason.startswith(
         "Continues trial 1: its 0.1875 after epoch 3 is now among the best 25% "
     )
@@ -283,7 +284,14 @@ def test_immune_trials_run_to_the_end_whatever_the_pruner_says(
     launch.run()
     drawn = [n for n in launch.trials.rows if immunity(launch.config.seed, n) < 0.3]
     assert 8 < len(drawn) < 28
-    assert {launch.trials.rows[n].outcome for n in drawn} == {Outcome.COMPLETE}
+    immune = [launch.trials.rows[n] for n in drawn]
+    assert {row.outcome for row in immune} == {Outcome.COMPLETE}
+    spared = [row for row in immune if row.spared]
+    assert spared
+    for row in spared:
+        assert "is not among the best 25%" in row.spared
+        assert row.reason == f"Immune (pruner.immune); it would have been pruned: {row.spared}"
+        assert launch.tracker.ended[row.number].reason == row.reason
     assert Outcome.PRUNED in launch.outcomes()
 
 
