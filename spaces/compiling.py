@@ -11,6 +11,8 @@ OPTIMIZERS = {
     "rmsprop": keras.optimizers.RMSprop,
 }
 LOSSES = ("mse", "mae", "huber")
+ABSOLUTE = ("mae", "mase")
+"""Metrics that count errors as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,7 @@ class Training:
         batch_sizes: The least, the largest and the default batch size.
         learning_rate: The default learning rate.
         weight_decay: The default weight decay.
+        metric: What the study optimises, by its name in the study file; empty if that is not known.
     """
 
     targets: int | None = None
@@ -30,6 +33,7 @@ class Training:
     batch_sizes: tuple[int, int, int] = (16, 128, 32)
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
+    metric: str = ""
 
     def count_steps(self, batch_size: int) -> int | None:
         """Count the steps of the longest training; ``None`` if its length is not known."""
@@ -56,8 +60,13 @@ def compile_regressor(
     training: Training,
     losses: tuple[str, ...] = LOSSES,
 ) -> keras.Model:
-    """Compile a model that gives values; of several losses the first is the default."""
-    loss = hp.Choice("loss", list(losses), default=losses[0]) if len(losses) > 1 else losses[0]
+    """Compile a model that gives values; of several losses the default is the one that fits the metric.
+
+    The median makes absolute errors least, the mean squared ones: a model that is taught the one is not
+    the best by the other.
+    """
+    fits = "mae" if training.metric in ABSOLUTE and "mae" in losses else losses[0]
+    loss = hp.Choice("loss", list(losses), default=fits) if len(losses) > 1 else losses[0]
     model.compile(optimizer=ask_optimizer(hp, training), loss=loss)
     return model
 

@@ -93,6 +93,7 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         *,
         target_channels: shapes.Lengths = (),
         season: int | None = None,
+        seasonal: bool = True,
         detector: str = "autoencoder",
         compression: float = 8.0,
         rotate: Sequence[Sequence[str]] = (),
@@ -103,6 +104,7 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         channel_scales: Sequence[float] = (),
         targets: int | None = None,
         epochs: int | None = None,
+        metric: str = "",
     ):
         """Check the sizes.
 
@@ -112,6 +114,8 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
             task: See the attribute.
             target_channels: See the attribute.
             season: See the attribute.
+            seasonal: Whether the season before is nearer to what is forecast than the last value: then
+                the default candidate predicts the change from it.
             detector: See the attribute.
             compression: See the attribute.
             rotate: The names of the three channels of each sensor whose direction says nothing of
@@ -124,6 +128,7 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
             channel_scales: What each channel was then divided by, likewise.
             targets: How many targets there are to train on; ``None`` if that is not known.
             epochs: How many epochs the longest training has; ``None`` if that is not known.
+            metric: What the study optimises, by its name in the study file: the default loss fits it.
 
         Raises:
             ValueError: If the task is another space's, or a size does not fit it.
@@ -161,12 +166,16 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
         self.task = task
         self.target_channels = target_channels
         self.season = season
+        self._seasonal = seasonal
         self.detector = detector
         self.compression = compression
         self.linear_part = linear_part
         self._defaults = DEFAULTS.get(task, REGRESSOR)
         self._training = compiling.Training(
-            targets=targets, epochs=epochs, weight_decay=self._defaults.weight_decay
+            targets=targets,
+            epochs=epochs,
+            weight_decay=self._defaults.weight_decay,
+            metric=metric,
         )
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
@@ -242,7 +251,7 @@ class Sensor(keras_tuner.HyperModel):  # type: ignore[misc]  # keras_tuner publi
     ) -> keras.KerasTensor:
         """Forecast from windows of shape (batch, steps, channels) (batch, horizon, variables)."""
         steps, horizon, known = self.input_shape[0], self.output_shape[0], self.target_channels
-        predicts = forecasts.ask_predicts(hp, steps, self.season, bool(known))
+        predicts = forecasts.ask_predicts(hp, steps, self.season, bool(known), self._seasonal)
         centered = bool(known) and hp.Boolean("center_windows", default=True)
         if centered and steps == 1:
             shapes.warn_replaced("center_windows", "True", "False", "of one step nothing is left")

@@ -11,6 +11,8 @@ from search.tasks.ridge import fit_ridge
 
 MOST_VALUES = 2**22
 """Numbers that are gathered at once, to bound memory: 16 MiB in float32."""
+MOST_TARGETS = 4_096
+"""Training targets that are looked at to choose between two naive forecasts."""
 MOST_FEATURES = 1_024
 """Numbers of a window that a linear model reads; its cost grows with their third power."""
 TABLE_AXES = 2
@@ -46,6 +48,24 @@ def repeat_season(season: int) -> Predictor:
         return past[:, np.arange(data.card.horizon) % season]
 
     return predict
+
+
+def is_seasonal(data: SequenceData, season: int) -> bool:
+    """Tell whether training targets are nearer to the season before them than to the last value.
+
+    Args:
+        data: The study's data.
+        season: Rows in one season, at most the longest window.
+
+    Returns:
+        Whether the mean absolute error of the season repeated is less, on targets from all over training.
+    """
+    ends = data.ends["train"]
+    ends = ends[np.linspace(0, len(ends) - 1, min(len(ends), MOST_TARGETS)).astype(np.int64)]
+    truth, horizon = data.answers().gather(ends), data.card.horizon
+    last = np.repeat(_recall(data, ends, 1), horizon, axis=1)
+    before = _recall(data, ends, season)[:, np.arange(horizon) % season]
+    return bool(np.abs(before - truth).mean() < np.abs(last - truth).mean())
 
 
 def fit_change(data: SequenceData) -> Predictor:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from search.errors import CandidateError, InvalidArchitecture, OutOfMemory, Over
 from search.messages import Table, WorkerSetup
 from search.tasks import Predict, Task, make_task, objective_direction
 from search.tasks.detections import find_clean
+from search.tasks.naive import is_seasonal
 from search.worker.batches import predict
 from search.worker.hyperparameters import AskingHyperParameters
 from search.worker.kernels import fuse_lstms
@@ -86,6 +87,14 @@ class Workbench:
         """
         return Workbench(replace(self._setup, data=data))
 
+    @cached_property
+    def _seasonal(self) -> bool:
+        """Whether a season repeated forecasts training targets better than the last value."""
+        task, longest = self.config.task, self.data.card.longest
+        if task.kind != "forecasting" or task.season is None or task.season > longest:
+            return False
+        return is_seasonal(self.data, task.season)
+
     def count_targets(self, sides: Sequence[Side]) -> int:
         """Count the targets of some sides."""
         return sum(len(self.data.ends[side]) for side in sides)
@@ -126,12 +135,14 @@ class Workbench:
             "classes": len(card.classes),
             "target_channels": card.target_channels,
             "season": self.config.task.season,
+            "seasonal": self._seasonal,
             "channel_names": card.channels,
             # recordings that are scaled apart have no scale in common
             "channel_means": () if card.scaled_apart else card.mean,
             "channel_scales": () if card.scaled_apart else card.scale,
             "targets": self.count_targets(sides),
             "epochs": epochs or self.config.training.max_epochs,
+            "metric": self.config.objective.metric,
         }
         hypermodel = make_hypermodel(self.config.space, self.config.space_arguments, offered)
         limit, setting = self.config.limits.most_weights()

@@ -179,6 +179,33 @@ def test_a_season_that_the_window_does_not_show_is_replaced_by_the_last_row(seas
     assert without_network(model)(window).numpy()[0, 5] == pytest.approx([29, 27])
 
 
+@pytest.mark.parametrize(
+    ("season", "seasonal", "predicts"),
+    [
+        (4, True, "change_from_season"),
+        (4, False, "change_from_last"),
+        (None, True, "change_from_last"),
+    ],
+)
+def test_the_default_forecast_starts_from_the_past_that_is_nearer(
+    season, seasonal, predicts, build
+):
+    known = {"target_channels": (2, 0), "season": season, "seasonal": seasonal}
+    _, hp, _ = build(Sensor((10, 3), (6, 2), "forecasting", **known))
+
+    assert hp.values["predicts"] == predicts
+
+
+@pytest.mark.parametrize(
+    ("metric", "loss"), [("mae", "mae"), ("mase", "mae"), ("rmse", "mse"), ("", "mse")]
+)
+def test_the_default_loss_fits_what_is_optimised(metric, loss, build):
+    space = Sensor((10, 3), (6, 2), "forecasting", target_channels=(2, 0), metric=metric)
+    model, hp, _ = build(space)
+
+    assert model.loss == hp.values["loss"] == loss
+
+
 def test_a_forecaster_that_does_not_see_the_past_of_its_variables_is_not_asked_about_it(build):
     _, hp, _ = build(forecaster(10, channels=()))
 

@@ -10,7 +10,13 @@ from search.config import make_config
 from search.data.sequences import SequenceData
 from search.errors import DivergedTraining, InvalidArchitecture
 from search.tasks import Baseline, Task, make_task, naive
-from search.tasks.naive import fit_change, repeat_last, repeat_season, seasonal_differences
+from search.tasks.naive import (
+    fit_change,
+    is_seasonal,
+    repeat_last,
+    repeat_season,
+    seasonal_differences,
+)
 
 MakeData: TypeAlias = Callable[..., SequenceData]
 HORIZON, LONGEST, SCALE = 3, 4, np.array([2.0, 10.0])
@@ -86,6 +92,14 @@ def test_scores_are_those_of_naive_loops(series: MakeData, scores: str, season: 
         rel=1e-9,
     )
     assert list(found) == list(make_forecasting().directions)
+
+
+def test_the_past_that_is_nearer_is_found_on_training_targets_alone(series: MakeData) -> None:
+    turning = np.tile(walk(4), (15, 1)) + 0.01 * walk(60)
+    assert is_seasonal(series(turning), 4)
+    assert not is_seasonal(series(walk(60)), 4)
+    turning[40:] = walk(20)  # what validation and test show does not count
+    assert is_seasonal(series(turning), 4)
 
 
 def test_mase_of_repeating_the_last_value_of_a_ramp_is_the_mean_distance(series: MakeData) -> None:
