@@ -400,7 +400,8 @@ class TrialEnded:
         weights: Path of the best epoch's weights, or empty.
         memory_mb: Memory of its worker's own afterwards, in MiB; 0 where the system does not say.
         latency_ms: The median time of a prediction for one window, in milliseconds, beside whatever
-            else ran then; ``None`` where it was not measured.
+            else ran then; ``None`` where it was not measured. As Keras computes it from an export where
+            the study has a limit for it or wants it small, else by the worker's own faster kernels.
     """
 
     outcome: Outcome

@@ -146,7 +146,7 @@ class LimitsConfig(Section):
     size_mb: float | None = Field(None, gt=0)
     """What its weights take as they are exported, 4 bytes each, in MiB; what a format adds is not counted."""
     latency_ms: float | None = Field(None, gt=0)
-    """The median time of a prediction for one window by Keras, in milliseconds, measured before it is trained, by its worker, while the others train. Exported formats have times of their own, which an export measures."""
+    """The median time of a prediction for one window by Keras, as from an export, in milliseconds, measured before it is trained, by its worker, while the others train. Formats of other runtimes have times of their own, which an export measures."""
 
     def most_weights(self) -> tuple[int, str]:
         """Say how many weights a candidate may have, and the setting that says so."""

@@ -87,7 +87,7 @@ def _run(
     targets_hash = bench.data.targets_hash("validation")
     cost = None if fits_itself(candidate.hypermodel) else _count_cost(bench, candidate, hp)
     if bench.config.limits.latency_ms is not None or "latency_ms" in bench.config.objective.also:
-        _time_window(bench, candidate, curve)
+        _time_window(bench, candidate, curve, exported=True)
 
     def announce(epochs: int) -> None:
         channel.send(
@@ -132,13 +132,13 @@ def _run(
     with curve.spending.on("keeping"):
         keep(lambda: save_weights(candidate.model, path), path, channel)
     if curve.latency_ms is None:
-        _time_window(bench, candidate, curve)
+        _time_window(bench, candidate, curve, exported=False)
     return curve.ended(hp, Outcome.COMPLETE, curve.reason, weights=str(path))
 
 
-def _time_window(bench: Workbench, candidate: Candidate, curve: Curve) -> None:
+def _time_window(bench: Workbench, candidate: Candidate, curve: Curve, *, exported: bool) -> None:
     with curve.spending.on("latency"):
-        curve.latency_ms = bench.time_window(candidate)
+        curve.latency_ms = bench.time_window(candidate, exported=exported)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -414,7 +414,9 @@ def test_latency_is_measured_once_where_it_is_an_objective(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured = iter([1.25])
-    monkeypatch.setattr(bench, "time_window", lambda candidate: next(measured))
+    monkeypatch.setattr(
+        bench, "time_window", lambda candidate, exported: next(measured) if exported else 0.0
+    )
     line = Line()
     ended = run_trial(bench, TrainTrial(number=0, seed=1), line, defaults())
     assert ended.outcome is Outcome.COMPLETE
