@@ -12,6 +12,7 @@ import pytest
 from benches import Killed, Line, defaults, make_bench
 
 from search.data.sequences import Windows
+from search.driver.promotion import hand_over, list_checkpoint
 from search.errors import ConfigError, InvalidArchitecture, OutOfMemory
 from search.messages import (
     CandidateBuilt,
@@ -267,6 +268,28 @@ def test_a_trial_that_was_killed_ends_as_one_that_was_not(bench: Workbench, opti
     again = np.load(ended.weights)
     for name, weights in best.items():
         assert again[name] == pytest.approx(weights, abs=1e-6)
+
+
+@pytest.mark.parametrize("bench", [{"pruner": {"second_chances": True}}], indirect=True)
+def test_a_pruned_trial_goes_on_under_another_number_as_if_it_had_not_been(
+    bench: Workbench,
+) -> None:
+    whole = Line()
+    expected = run_trial(bench, TrainTrial(number=3, seed=5), whole, defaults())
+    forget(bench)
+    stop = Verdict(outcome=Outcome.PRUNED, reason="too bad")
+    ended = run_trial(bench, TrainTrial(number=3, seed=5), Line(Verdict(), stop), defaults())
+    assert (ended.outcome, ended.epochs) == (Outcome.PRUNED, 2)
+    hand_over(bench.weights, 3, to=8)
+    assert list_checkpoint(bench.weights, 3) == []
+    rest = Line()
+    ended = run_trial(bench, TrainTrial(number=8, seed=5), rest, defaults())
+
+    assert rest.told[0].epochs == 2
+    assert [report.epoch for report in rest.told[1:]] == [2, 3]
+    for after, before in zip(rest.told[1:], whole.told[3:], strict=True):
+        assert after.metrics == pytest.approx(before.metrics, abs=1e-6)
+    assert ended.value == pytest.approx(expected.value, abs=1e-6)
 
 
 def test_a_trial_killed_after_its_last_epoch_has_only_its_end_to_tell(bench: Workbench) -> None:
