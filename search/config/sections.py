@@ -189,22 +189,27 @@ class SamplerConfig(Section):
 class PrunerConfig(Section):
     """Who ends a trial early."""
 
-    name: Literal["quarter", "median", "percentile", "successive_halving", "hyperband", "none"] = (
-        "quarter"
+    name: Literal["early", "median", "percentile", "successive_halving", "hyperband", "none"] = (
+        "early"
     )
-    """quarter: at one early epoch only the best share goes on; Optuna's median, percentile, successive_halving and hyperband; none: all run to the end."""
+    """early: at one early epoch only the best share goes on; Optuna's median, percentile, successive_halving and hyperband; none: all run to the end."""
     epoch: int = Field(3, ge=1)
     """The epoch, counted from 1, at which it is first decided who goes on; median and percentile decide after every epoch from there."""
-    keep: float = Field(0.25, gt=0, le=1)
-    """The share that goes on, of all trials seen so far; of completed ones for percentile, and at every rung for successive_halving and hyperband, as a part of 2, 3, 4 or more. median ignores it."""
+    keep: float | None = Field(None, gt=0, le=1)
+    """The share that goes on, by default 0.1 for early and 0.25 for others: of all trials seen so far; of completed ones for percentile, and at every rung for successive_halving and hyperband, as a part of 2, 3, 4 or more. median ignores it."""
     immune: float = Field(0.0, ge=0, le=1)
     """The share of trials that run to the end whatever the pruner says, drawn by their numbers: what it costs to know how good pruned ones would have become."""
     second_chances: bool = False
-    """For quarter: whether a trial that was pruned, and would go on if it were judged now, is continued from where it stopped, before another is begun. The budget's trials do not count it, its epochs do."""
+    """For early: whether a trial that was pruned, and would go on if it were judged now, is continued from where it stopped, before another is begun. The budget's trials do not count it, its epochs do."""
     kept: int = Field(10, ge=1)
     """Pruned trials, the best ones, of which is kept what it takes to continue them."""
     patience: int = Field(0, ge=0)
     """Epochs without a better value that a trial may have before the pruner is asked; 0: it is always asked."""
+
+    @property
+    def share(self) -> float:
+        """The share that goes on."""
+        return self.keep or (0.1 if self.name == "early" else 0.25)
 
 
 class BudgetConfig(Section):

@@ -7,7 +7,7 @@ from pathlib import Path
 from optuna.pruners import BasePruner
 from optuna.study import Study, StudyDirection
 
-from search.driver.pruners import ForbearingPruner, QuarterPruner
+from search.driver.pruners import EarlyPruner, ForbearingPruner
 from search.messages import checkpoint_path
 
 CONTINUES = "continues"
@@ -37,14 +37,14 @@ def find_promotion(study: Study, pruner: BasePruner, held: Collection[int]) -> P
 
     Args:
         study: The study.
-        pruner: Its pruner; only the quarter's bar can be passed later.
+        pruner: Its pruner; only the bar of "early" can be passed later.
         held: Pruned trials that can be continued.
 
     Returns:
         The trial, or ``None`` if none passes the bar.
     """
     judge = pruner.pruner if isinstance(pruner, ForbearingPruner) else pruner
-    if not isinstance(judge, QuarterPruner) or not held:
+    if not isinstance(judge, EarlyPruner) or not held:
         return None
     sign = -1.0 if study.direction is StudyDirection.MAXIMIZE else 1.0
     trials = study.get_trials(deepcopy=False)

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 from search.config import PrunerConfig
 
 
-class QuarterPruner(BasePruner):
+class EarlyPruner(BasePruner):
     """Keep the best share of all trials at one early epoch, and decide nothing else.
 
     Egele et al., "The Unreasonable Effectiveness Of Early Discarding After One Epoch", 2024
@@ -149,14 +149,14 @@ def make_pruner(config: PrunerConfig, max_epochs: int) -> BasePruner:
 def _make_pruner(config: PrunerConfig, max_epochs: int) -> BasePruner:
     # Early stopping cuts curves short (optuna/optuna#2441): it takes enough of them to compare with.
     after = {"n_warmup_steps": config.epoch - 1, "n_min_trials": 5}
-    part = max(2, round(1 / config.keep))
+    part = max(2, round(1 / config.share))
     match config.name:
-        case "quarter":
-            return QuarterPruner(config.epoch, config.keep)
+        case "early":
+            return EarlyPruner(config.epoch, config.share)
         case "median":
             return MedianPruner(**after)
         case "percentile":
-            return PercentilePruner(100 * config.keep, **after)
+            return PercentilePruner(100 * config.share, **after)
         case "successive_halving":
             return HalvingPruner(min_resource=config.epoch, reduction_factor=part)
         case "hyperband":
@@ -184,10 +184,10 @@ def prune_reason(study: Study, trial: FrozenTrial, config: PrunerConfig) -> str:
     value = trial.intermediate_values[step]
     said = f"The objective's best {value:.4g} after epoch {step + 1}"
     late = f", and did not become better in {config.patience} epochs" if config.patience else ""
-    share = f"{config.keep:.0%}"
+    share = f"{config.share:.0%}"
     match config.name:
-        case "quarter":
-            bar, count = QuarterPruner(config.epoch, config.keep).bar(study)
+        case "early":
+            bar, count = EarlyPruner(config.epoch, config.share).bar(study)
             return f"{said} is not among the best {share} of {count} trials (bar {bar:.4g}){late}."
         case "percentile":
             return (
@@ -196,5 +196,5 @@ def prune_reason(study: Study, trial: FrozenTrial, config: PrunerConfig) -> str:
         case "median":
             return f"{said} is worse than the median of the completed trials at that epoch{late}."
         case _:
-            rung = f"1 of {max(2, round(1 / config.keep))} trials at its rung of {config.name}"
+            rung = f"1 of {max(2, round(1 / config.share))} trials at its rung of {config.name}"
             return f"{said} is not in the best {rung}{late}."

@@ -34,7 +34,7 @@ from search.config import make_config
 from search.driver.executors.base import Arrival
 from search.driver.interrupts import Interrupt
 from search.driver.loop import StudyLoop
-from search.driver.pruners import QuarterPruner
+from search.driver.pruners import EarlyPruner
 from search.driver.requests import Room
 from search.driver.trials import Trials
 from search.messages import (
@@ -304,7 +304,7 @@ def loop(**parts: Any) -> Callable[[Surrogate, int, int], list[Evaluation]]:
 RANDOM, NEVER = optuna.samplers.RandomSampler, optuna.pruners.NopPruner()
 CONTENDERS: Mapping[str, Callable[[Surrogate, int, int], list[Evaluation]]] = {
     "random": loop(sampler=RANDOM, pruner=NEVER),
-    "random, best quarter at epoch 3": loop(sampler=RANDOM, pruner=QuarterPruner(3, 0.25)),
+    "random, best quarter at epoch 3": loop(sampler=RANDOM, pruner=EarlyPruner(3, 0.25)),
     "KerasTuner RandomSearch": tuner("random"),
     "KerasTuner BayesianOptimization": tuner("bayesian"),
     "KerasTuner Hyperband": tuner("hyperband"),
@@ -314,9 +314,11 @@ CONTENDERS: Mapping[str, Callable[[Surrogate, int, int], list[Evaluation]]] = {
     "Lookback, blind": ours(blind=True),
     "Lookback, random": ours(sampler={"name": "random"}),
     "Lookback, nothing pruned": ours(pruner={"name": "none"}),
-    "Lookback, best quarter at epoch 1": ours(pruner={"epoch": 1}),
-    "Lookback, best quarter at epoch 2": ours(pruner={"epoch": 2}),
-    "Lookback, best tenth at epoch 3": ours(pruner={"keep": 0.1}),
+    "Lookback, best quarter at epoch 3": ours(pruner={"keep": 0.25}),
+    "Lookback, best tenth at epoch 2": ours(pruner={"epoch": 2}),
+    "Lookback, second chances": ours(pruner={"second_chances": True}),
+    "Lookback, a twentieth immune": ours(pruner={"immune": 0.05}),
+    "Lookback, one parameter at a time": ours(sampler={"settings": {"multivariate": False}}),
     "Lookback, median": ours(pruner={"name": "median"}),
     "Lookback, successive halving from 1 by 3": ours(
         pruner={"name": "successive_halving", "epoch": 1, "keep": 1 / 3}
@@ -326,7 +328,7 @@ CONTENDERS: Mapping[str, Callable[[Surrogate, int, int], list[Evaluation]]] = {
     ),
     "Lookback, CMA-ES": ours(sampler={"name": "cmaes"}),
 }
-SLOW = {"KerasTuner BayesianOptimization": 5}
+SLOW = {"KerasTuner BayesianOptimization": 10}
 """Contenders whose studies take minutes: one seed in so many."""
 
 

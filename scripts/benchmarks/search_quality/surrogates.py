@@ -23,6 +23,8 @@ from search.messages import ChoiceDomain, Domain, FloatDomain, IntDomain, Listed
 
 HERE = Path(__file__).parent
 TREES = 100
+ALIKE = 10
+"""Candidates that were trained twice, the nearest in their last error, of which one lends its noise."""
 Values: TypeAlias = Mapping[str, Any]
 
 
@@ -118,7 +120,8 @@ class Surrogate:
     """Learning curves for any hyperparameters, learned from a table.
 
     Extremely randomised trees (Geurts et al. 2006) learn the logarithm of the error after every epoch; what two
-    trainings of one candidate differ by, from its second training, is what a seed adds.
+    trainings of one candidate differ by, from its second training, is what a seed adds: of one of the candidates that
+    are about as good, since bad ones scatter more.
     """
 
     def __init__(self, table: Table) -> None:
@@ -126,6 +129,7 @@ class Surrogate:
         self._sign = 1.0 if table.direction == "minimize" else -1.0
         errors = self._as_errors(table.curves)
         self._trees = self._make().fit(self._encode(table.parameters), errors)
+        self._levels = errors[[line for line, _ in table.pairs], -1]
         self._noise = np.array(
             [(self._as_errors(curve) - errors[line]) / np.sqrt(2) for line, curve in table.pairs]
         )
@@ -137,8 +141,10 @@ class Surrogate:
     def curve(self, values: Values, seed: int) -> list[float]:
         """Draw the running best of a training, of shape (epochs,)."""
         rng = np.random.default_rng(seed)
-        noise = self._noise[rng.integers(len(self._noise))] * rng.choice((-1.0, 1.0))
-        found = np.minimum.accumulate(self._predict(values) + noise)
+        expected = self._predict(values)
+        alike = np.argsort(np.abs(self._levels - expected[-1]), kind="stable")[:ALIKE]
+        noise = self._noise[rng.choice(alike)] * rng.choice((-1.0, 1.0))
+        found = np.minimum.accumulate(expected + noise)
         return [float(value) for value in self._as_values(found)]
 
     def describe(self) -> str:

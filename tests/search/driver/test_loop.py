@@ -125,7 +125,7 @@ def test_a_budget_of_epochs_ends_the_study_once_they_are_spent(
     assert len(again.trials.rows) == len(epochs)
 
 
-@pytest.mark.parametrize("pruner", ["quarter", "median", "successive_halving"])
+@pytest.mark.parametrize("pruner", ["early", "median", "successive_halving"])
 def test_several_objectives_are_pruned_by_the_first_and_leave_a_front(
     storage: optuna.storages.BaseStorage, pruner: str
 ) -> None:
@@ -318,7 +318,7 @@ def test_a_study_that_becomes_no_better_ends_and_says_so(
     assert len(launch().trials.rows) == len(rows)
 
 
-@pytest.mark.parametrize("pruner", ["quarter", "median"])
+@pytest.mark.parametrize("pruner", ["early", "median"])
 def test_trial_0_is_never_pruned(storage: optuna.storages.BaseStorage, pruner: str) -> None:
     trials = Launch(storage, rising_curve, pruner={"name": pruner, "epoch": 2}).trials
 
@@ -345,7 +345,9 @@ def test_only_the_best_quarter_goes_on_after_the_early_epoch(
     def falling(number: int, parameters: object) -> list[float]:
         return [1.0 - number / 100] * 5
 
-    launch = Launch(storage, falling, budget={"trials": 12}, pruner={"name": "quarter", "epoch": 2})
+    launch = Launch(
+        storage, falling, budget={"trials": 12}, pruner={"name": "early", "epoch": 2, "keep": 0.25}
+    )
     launch.run()
     assert launch.outcomes()[:1] == [Outcome.COMPLETE]
     assert Outcome.PRUNED in launch.outcomes()
