@@ -324,7 +324,8 @@ class Trials:
         self._held.discard(first)
         hand_over(weights_folder(self.config), first, row.number)
         before = self.rows[first]
-        return replace(row, seed=before.seed, continues=first, begun_at=before.epochs)
+        begun_at = row.begun_at if row.epochs else before.epochs
+        return replace(row, seed=before.seed, continues=first, begun_at=begun_at)
 
     def promotion(self, number: int) -> Promotion | None:
         """Say with which pruned trial one goes on, and why; ``None`` if it does not."""

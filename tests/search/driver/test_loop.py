@@ -135,7 +135,7 @@ def test_several_objectives_are_pruned_by_the_first_and_leave_a_front(
             storage,
             rising_curve,
             objective=also,
-            pruner={"name": pruner},
+            pruner={"name": pruner, "keep": 0.25},
             budget={"trials": trials},
         )
         made.executor.timed = True
@@ -179,7 +179,7 @@ def test_the_sampler_hears_by_how_much_a_candidate_is_too_slow(
         assert (excess > 0) == (frozen.number in over)
 
 
-SECOND = {"pruner": {"second_chances": True, "epoch": 3}, "workers": {"count": 1}}
+SECOND = {"pruner": {"second_chances": True, "epoch": 3, "keep": 0.25}, "workers": {"count": 1}}
 
 
 def late(number: int, parameters: Mapping[str, Scalar]) -> Sequence[float]:
@@ -280,7 +280,9 @@ def test_the_best_of_the_pruned_keep_their_state_and_give_it_away(
 def test_immune_trials_run_to_the_end_whatever_the_pruner_says(
     storage: optuna.storages.BaseStorage,
 ) -> None:
-    launch = Launch(storage, rising_curve, budget={"trials": 60}, pruner={"immune": 0.3})
+    launch = Launch(
+        storage, rising_curve, budget={"trials": 60}, pruner={"immune": 0.3, "keep": 0.25}
+    )
     launch.run()
     drawn = [n for n in launch.trials.rows if immunity(launch.config.seed, n) < 0.3]
     assert 8 < len(drawn) < 28
