@@ -189,12 +189,12 @@ class SamplerConfig(Section):
 class PrunerConfig(Section):
     """Who ends a trial early."""
 
-    name: Literal["early", "median", "percentile", "successive_halving", "hyperband", "none"] = (
-        "early"
+    name: Literal["median", "early", "percentile", "successive_halving", "hyperband", "none"] = (
+        "median"
     )
-    """early: at one early epoch only the best share goes on; Optuna's median, percentile, successive_halving and hyperband; none: all run to the end."""
-    epoch: int = Field(3, ge=1)
-    """The epoch, counted from 1, at which it is first decided who goes on; median and percentile decide after every epoch from there."""
+    """median: after every epoch who is worse than the median of the completed trials then ends; early: at one early epoch only the best share goes on; Optuna's percentile, successive_halving and hyperband; none: all run to the end."""
+    epoch: int | None = Field(None, ge=1)
+    """The epoch, counted from 1, at which it is first decided who goes on, by default 3 for early and 1 for others; median and percentile decide after every epoch from there."""
     keep: float | None = Field(None, gt=0, le=1)
     """The share that goes on, by default 0.1 for early and 0.25 for others: of all trials seen so far; of completed ones for percentile, and at every rung for successive_halving and hyperband, as a part of 2, 3, 4 or more. median ignores it."""
     immune: float = Field(0.0, ge=0, le=1)
@@ -205,6 +205,20 @@ class PrunerConfig(Section):
     """Pruned trials, the best ones, of which is kept what it takes to continue them."""
     patience: int = Field(0, ge=0)
     """Epochs without a better value that a trial may have before the pruner is asked; 0: it is always asked."""
+
+    @model_validator(mode="after")
+    def _check_second_chances(self) -> "PrunerConfig":
+        if self.second_chances and self.name != "early":
+            raise ValueError(
+                f"pruner.second_chances must come with pruner.name 'early': only its bar can be passed "
+                f"later. Received: name={self.name!r}."
+            )
+        return self
+
+    @property
+    def first(self) -> int:
+        """The epoch, counted from 1, at which it is first decided who goes on."""
+        return self.epoch or (3 if self.name == "early" else 1)
 
     @property
     def share(self) -> float:

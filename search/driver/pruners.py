@@ -148,21 +148,21 @@ def make_pruner(config: PrunerConfig, max_epochs: int) -> BasePruner:
 
 def _make_pruner(config: PrunerConfig, max_epochs: int) -> BasePruner:
     # Early stopping cuts curves short (optuna/optuna#2441): it takes enough of them to compare with.
-    after = {"n_warmup_steps": config.epoch - 1, "n_min_trials": 5}
+    after = {"n_warmup_steps": config.first - 1, "n_min_trials": 5}
     part = max(2, round(1 / config.share))
     match config.name:
         case "early":
-            return EarlyPruner(config.epoch, config.share)
+            return EarlyPruner(config.first, config.share)
         case "median":
             return MedianPruner(**after)
         case "percentile":
             return PercentilePruner(100 * config.share, **after)
         case "successive_halving":
-            return HalvingPruner(min_resource=config.epoch, reduction_factor=part)
+            return HalvingPruner(min_resource=config.first, reduction_factor=part)
         case "hyperband":
             return BracketPruner(
-                min_resource=config.epoch,
-                max_resource=max(config.epoch, max_epochs),
+                min_resource=config.first,
+                max_resource=max(config.first, max_epochs),
                 reduction_factor=part,
             )
         case "none":
@@ -187,7 +187,7 @@ def prune_reason(study: Study, trial: FrozenTrial, config: PrunerConfig) -> str:
     share = f"{config.share:.0%}"
     match config.name:
         case "early":
-            bar, count = EarlyPruner(config.epoch, config.share).bar(study)
+            bar, count = EarlyPruner(config.first, config.share).bar(study)
             return f"{said} is not among the best {share} of {count} trials (bar {bar:.4g}){late}."
         case "percentile":
             return (

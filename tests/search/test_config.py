@@ -123,6 +123,11 @@ def test_every_study_file_that_comes_along_is_right(path: Path) -> None:
             {"name": "a", "pruner": {"keep": float("nan")}}, r"^pruner.keep: ", id="not a number"
         ),
         pytest.param(
+            {"name": "a", "pruner": {"name": "median", "second_chances": True}},
+            r"pruner.second_chances must come with pruner.name 'early'",
+            id="second chances",
+        ),
+        pytest.param(
             {"name": "a", "objective": {"also": ["latency_ms"]}, "sampler": {"name": "cmaes"}},
             r"sampler.name must be another than 'cmaes' where objective.also",
             id="one objective alone",

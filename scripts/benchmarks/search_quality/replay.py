@@ -314,12 +314,15 @@ CONTENDERS: Mapping[str, Callable[[Surrogate, int, int], list[Evaluation]]] = {
     "Lookback, blind": ours(blind=True),
     "Lookback, random": ours(sampler={"name": "random"}),
     "Lookback, nothing pruned": ours(pruner={"name": "none"}),
-    "Lookback, best quarter at epoch 3": ours(pruner={"keep": 0.25}),
-    "Lookback, best tenth at epoch 2": ours(pruner={"epoch": 2}),
-    "Lookback, second chances": ours(pruner={"second_chances": True}),
+    "Lookback, best quarter at epoch 3": ours(pruner={"name": "early", "keep": 0.25}),
+    "Lookback, best tenth at epoch 3": ours(pruner={"name": "early"}),
+    "Lookback, best tenth at epoch 3, blind": ours(blind=True, pruner={"name": "early"}),
+    "Lookback, best tenth at epoch 3, second chances": ours(
+        pruner={"name": "early", "second_chances": True}
+    ),
     "Lookback, a twentieth immune": ours(pruner={"immune": 0.05}),
     "Lookback, one parameter at a time": ours(sampler={"settings": {"multivariate": False}}),
-    "Lookback, median": ours(pruner={"name": "median"}),
+    "Lookback, median from epoch 3": ours(pruner={"epoch": 3}),
     "Lookback, successive halving from 1 by 3": ours(
         pruner={"name": "successive_halving", "epoch": 1, "keep": 1 / 3}
     ),

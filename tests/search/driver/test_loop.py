@@ -179,7 +179,10 @@ def test_the_sampler_hears_by_how_much_a_candidate_is_too_slow(
         assert (excess > 0) == (frozen.number in over)
 
 
-SECOND = {"pruner": {"second_chances": True, "epoch": 3, "keep": 0.25}, "workers": {"count": 1}}
+SECOND = {
+    "pruner": {"name": "early", "second_chances": True, "keep": 0.25},
+    "workers": {"count": 1},
+}
 
 
 def late(number: int, parameters: Mapping[str, Scalar]) -> Sequence[float]:
@@ -281,7 +284,10 @@ def test_immune_trials_run_to_the_end_whatever_the_pruner_says(
     storage: optuna.storages.BaseStorage,
 ) -> None:
     launch = Launch(
-        storage, rising_curve, budget={"trials": 60}, pruner={"immune": 0.3, "keep": 0.25}
+        storage,
+        rising_curve,
+        budget={"trials": 60},
+        pruner={"name": "early", "immune": 0.3, "keep": 0.25},
     )
     launch.run()
     drawn = [n for n in launch.trials.rows if immunity(launch.config.seed, n) < 0.3]
@@ -306,7 +312,9 @@ def test_a_study_that_becomes_no_better_ends_and_says_so(
 
     def launch() -> Launch:
         budget = {"trials": 100, "plateau": 6}
-        return Launch(storage, curve, budget=budget, pruner={"epoch": 1, "keep": 0.05})
+        return Launch(
+            storage, curve, budget=budget, pruner={"name": "early", "epoch": 1, "keep": 0.05}
+        )
 
     first = launch()
     assert first.run() is Ending.FINISHED

@@ -41,7 +41,7 @@ def run(
             "name": study,
             "objective": {"metric": "accuracy"},
             "budget": {"trials": trials},
-            "pruner": {"keep": 0.25},
+            "pruner": {"name": "early", "keep": 0.25},
             "sampler": sampler,
         }
     )

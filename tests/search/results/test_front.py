@@ -33,7 +33,7 @@ def config(
         folder,
         objective={"metric": "accuracy", "also": ["latency_ms", "parameters"]},
         limits={"latency_ms": LIMIT_MS, "size_mb": 2.0},
-        pruner={"epoch": 1, "keep": 0.5, "second_chances": True},
+        pruner={"name": "early", "epoch": 1, "keep": 0.5, "second_chances": True},
         budget={"trials": 14},
         training={"max_epochs": 2, "refit": False},
         workers={"count": 1},

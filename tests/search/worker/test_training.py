@@ -270,7 +270,9 @@ def test_a_trial_that_was_killed_ends_as_one_that_was_not(bench: Workbench, opti
         assert again[name] == pytest.approx(weights, abs=1e-6)
 
 
-@pytest.mark.parametrize("bench", [{"pruner": {"second_chances": True}}], indirect=True)
+@pytest.mark.parametrize(
+    "bench", [{"pruner": {"name": "early", "second_chances": True}}], indirect=True
+)
 def test_a_pruned_trial_goes_on_under_another_number_as_if_it_had_not_been(
     bench: Workbench,
 ) -> None:
