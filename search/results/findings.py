@@ -9,6 +9,7 @@ import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import TrialState
+from scipy.stats import spearmanr
 
 from search.driver.leaderboard import TrialRow, rank, write_scalar
 from search.driver.objectives import leave_first
@@ -16,6 +17,10 @@ from search.messages import Outcome
 
 EDGE = 0.02
 """Share of a range, on its own scale, that counts as its edge."""
+ENOUGH = 8
+"""Complete trials from which on the correlation of their ranks is told."""
+TELLING = 0.3
+"""Correlation of ranks below which an epoch hardly tells who is good at the end."""
 FEW = 4
 """Complete trials below which importances say nothing."""
 SHOWN = 8
@@ -157,6 +162,34 @@ def describe_pruning(record: StudyRecord) -> str:
     )
 
 
+def describe_epoch(record: StudyRecord, epoch: int) -> str:
+    """Say how far the epoch at which trials are first judged tells who is good at the end.
+
+    Args:
+        record: The study.
+        epoch: ``pruner.epoch``, from 1.
+
+    Returns:
+        One sentence; empty below eight complete trials that reported it, or where all are alike. Those that
+        were pruned are missing, so that the correlation is less than that of all.
+    """
+    trials = record.study.get_trials(deepcopy=False)
+    known = [
+        (trials[row.number].intermediate_values[epoch - 1], row.value or 0.0)
+        for row in record.leaders
+        if epoch - 1 in trials[row.number].intermediate_values
+    ]
+    early, late = [one for one, _ in known], [one for _, one in known]
+    if len(known) < ENOUGH or len({*early}) == 1 or len({*late}) == 1:
+        return ""
+    found = float(spearmanr(early, late).statistic)
+    advice = "" if found >= TELLING else " That is little: a later pruner.epoch may lose less."
+    return (
+        f"Among {len(known)} complete trials the ranks after epoch {epoch}, when trials are first "
+        f"judged, and at the end correlate by {found:.2f}.{advice}"
+    )
+
+
 def describe_immune(record: StudyRecord) -> str:
     """Say what was lost by pruning, as trials show that no pruner could end.
 
@@ -173,7 +206,7 @@ def describe_immune(record: StudyRecord) -> str:
     first, best = spared[0], others[0]
     better = rank([first, best], record.direction)[0] is first
     return (
-        f"{len(spared)} complete trials would have been pruned, were they not immune "
+        f"{len(spared)} complete trial{'s' * (len(spared) > 1)} would have been pruned, were they not immune "
         f"(pruner.immune): the best of them, trial {first.number}, ended at {first.value:.4g}, the best "
         f"other, trial {best.number}, at {best.value:.4g}"
         + (": pruned, it would have been lost." if better else ".")

@@ -29,7 +29,13 @@ from search.errors import StudyError
 from search.messages import Table
 from search.results.browsing import find_study
 from search.results.figures import PICTURES
-from search.results.findings import StudyRecord, describe_immune, describe_pruning, find_edges
+from search.results.findings import (
+    StudyRecord,
+    describe_epoch,
+    describe_immune,
+    describe_pruning,
+    find_edges,
+)
 from search.results.pages import write_page, write_pictures, write_table
 from search.results.pictures import draw_tables
 from search.results.studies import load_study
@@ -165,8 +171,13 @@ def _write_head(record: StudyRecord, notes: Mapping[str, Any]) -> Iterator[str]:
     yield from _write_finalists(record, decision)
     yield from _write_test(record, notes.get("test", {}))
     yield "<h2>What was pruned</h2>"
-    told = f"{describe_pruning(record)} {describe_immune(record)}".rstrip()
-    yield f"<p>{html.escape(told)}</p>"
+    pruner = make_config(notes["config"]).pruner
+    told = (
+        describe_pruning(record),
+        describe_epoch(record, pruner.first) if pruner.name != "none" else "",
+        describe_immune(record),
+    )
+    yield f"<p>{html.escape(' '.join(filter(None, told)))}</p>"
     edges = list(find_edges(record))
     if edges:
         yield "<h2>At the edge of its range</h2>"

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,13 @@ from search.results.figures import (
     draw_sizes,
     draw_time,
 )
-from search.results.findings import StudyRecord, describe_pruning, find_edges
+from search.results.findings import (
+    StudyRecord,
+    describe_epoch,
+    describe_immune,
+    describe_pruning,
+    find_edges,
+)
 from search.results.fresh import FreshProcess
 from search.results.refreshing import keep_report
 from search.results.report import write_report
@@ -199,6 +205,46 @@ def make_record(values: list[float], weights: list[int]) -> StudyRecord:
         for number, value in enumerate(values)
     ]
     return StudyRecord(study=study, metric="accuracy", rows=rows, curves={}, baselines={})
+
+
+def test_how_far_the_first_judged_epoch_tells_the_end_is_said() -> None:
+    study = optuna.create_study(direction="maximize")
+    ends = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+
+    def make(early: list[float]) -> StudyRecord:
+        for value, first in zip(ends, early, strict=True):
+            study.add_trial(
+                optuna.trial.create_trial(value=value, intermediate_values={0: 0.0, 1: first})
+            )
+        numbers = range(len(study.trials) - len(ends), len(study.trials))
+        rows = [
+            TrialRow(number=number, outcome=Outcome.COMPLETE, value=value)
+            for number, value in zip(numbers, ends, strict=True)
+        ]
+        return StudyRecord(study=study, metric="accuracy", rows=rows, curves={}, baselines={})
+
+    same = make([value / 2 for value in ends])
+    assert describe_epoch(same, 2) == (
+        "Among 8 complete trials the ranks after epoch 2, when trials are first judged, and at the "
+        "end correlate by 1.00."
+    )
+    assert describe_epoch(same, 1) == ""  # after the first epoch all are alike
+    assert describe_epoch(same, 3) == ""  # nobody reported a third
+    turned = describe_epoch(make([-value for value in ends]), 2)
+    assert turned.endswith("by -1.00. That is little: a later pruner.epoch may lose less.")
+
+
+def test_what_pruning_would_have_lost_is_said_of_immune_trials() -> None:
+    record = make_record([0.5, 0.9, 0.7], [1] * 3)
+    assert describe_immune(record) == ""
+    spared = replace(record.rows[1], spared="too bad")
+    lost = replace(record, rows=[record.rows[0], spared, record.rows[2]])
+    assert describe_immune(lost) == (
+        "1 complete trial would have been pruned, were they not immune (pruner.immune): the best of "
+        "them, trial 1, ended at 0.9, the best other, trial 2, at 0.7: pruned, it would have been lost."
+    )
+    spared = replace(record.rows[0], spared="too bad")
+    assert describe_immune(replace(record, rows=[spared, *record.rows[1:]])).endswith("at 0.9.")
 
 
 def test_of_equally_good_trials_the_smaller_stands_on_the_front() -> None:
