@@ -323,9 +323,7 @@ CONTENDERS: Mapping[str, Callable[[Surrogate, int, int], list[Evaluation]]] = {
     "Lookback, a twentieth immune": ours(pruner={"immune": 0.05}),
     "Lookback, one parameter at a time": ours(sampler={"settings": {"multivariate": False}}),
     "Lookback, median from epoch 3": ours(pruner={"epoch": 3}),
-    "Lookback, successive halving from 1 by 3": ours(
-        pruner={"name": "successive_halving", "epoch": 1, "keep": 1 / 3}
-    ),
+    "Lookback, successive halving from 1 by 4": ours(pruner={"name": "successive_halving"}),
     "Lookback, Hyperband from 1 by 3": ours(
         pruner={"name": "hyperband", "epoch": 1, "keep": 1 / 3}
     ),
