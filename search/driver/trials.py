@@ -458,7 +458,7 @@ class Trials:
             parameters=ended.parameters or self.rows[number].parameters,
             metrics=ended.metrics,
             seconds=max(0.0, ended.seconds - self._seconds_before(number)),
-            reason=ended.reason or self._tell_spared(number),
+            reason="; ".join(filter(None, (ended.reason, self._tell_spared(number)))),
             weights=ended.weights,
             latency_ms=ended.latency_ms or self.rows[number].latency_ms,
         )

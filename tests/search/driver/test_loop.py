@@ -303,6 +303,23 @@ def test_immune_trials_run_to_the_end_whatever_the_pruner_says(
     assert Outcome.PRUNED in launch.outcomes()
 
 
+def test_an_immune_trial_that_stopped_by_itself_says_both(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    trials = Launch(storage, rising_curve, pruner={"name": "early", "epoch": 1, "immune": 1}).trials
+    for value in (0.9, 0.1):
+        number = trials.ask()
+        told = EpochReport(epoch=0, metrics={}, objective=value, best=value, seconds=0.01)
+        assert trials.report(number, told).outcome is None
+        ended = TrialEnded(
+            outcome=Outcome.COMPLETE, value=value, epochs=1, reason="no better epoch"
+        )
+        row = trials.end(number, ended)
+    assert row.reason.startswith(
+        "no better epoch; Immune (pruner.immune); it would have been pruned"
+    )
+
+
 def test_a_study_that_becomes_no_better_ends_and_says_so(
     storage: optuna.storages.BaseStorage,
 ) -> None:
