@@ -130,14 +130,14 @@ def find_front(
         point = [value for value in known if value is not None]
         if len(point) < len(known):
             continue
-        if not any(
-            _beats(other, point) for _, other in front
-        ):  # by nobody that comes later either, but where it has the same value
-            front = [one for one in front if not _beats(point, one[1])] + [(row, point)]
+        if not any(_is_as_good(other, point) for _, other in front):
+            # of those before it, which are as good in value or better, only equals can fall
+            front = [one for one in front if not _is_as_good(point, one[1])] + [(row, point)]
     return [row for row, _ in front]
 
 
-def _beats(point: Sequence[float], other: Sequence[float]) -> bool:
+def _is_as_good(point: Sequence[float], other: Sequence[float]) -> bool:
+    """Tell whether a point, the smaller the better, is as good as another in everything."""
     return all(one <= its for one, its in zip(point, other, strict=True))
 
 
