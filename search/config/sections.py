@@ -194,9 +194,11 @@ class PrunerConfig(Section):
     )
     """median: after every epoch who is worse than the median of the completed trials then ends; early: at one early epoch only the best share goes on; Optuna's percentile, successive_halving and hyperband; none: all run to the end."""
     epoch: int | None = Field(None, ge=1)
-    """The epoch, counted from 1, at which it is first decided who goes on, by default 3 for early and 1 for others; median and percentile decide after every epoch from there."""
+    """The epoch, counted from 1, at which it is first decided who goes on. By default 3 for early and 1 for successive_halving and hyperband; median and percentile decide after every epoch from there, by default from the first whose ranks are about those of the end, among the trials that no pruner could end: the first five complete ones and those that are immune."""
     keep: float | None = Field(None, gt=0, le=1)
     """The share that goes on, by default 0.1 for early and 0.25 for others: of all trials seen so far; of completed ones for percentile, and at every rung for successive_halving and hyperband, as a part of 2, 3, 4 or more. median ignores it."""
+    settings: dict[str, bool | int | float | str | None] = {}
+    """What the pruner is told beside its epoch and share, in the words of Optuna's class: n_startup_trials, for example."""
     immune: float = Field(0.0, ge=0, le=1)
     """The share of trials that run to the end whatever the pruner says, drawn by their numbers: what it costs to know how good pruned ones would have become."""
     second_chances: bool = False

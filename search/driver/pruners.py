@@ -1,8 +1,13 @@
 """Who ends a trial early, and why."""
 
 import copy
+import inspect
 import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
+import numpy as np
 from optuna.pruners import (
     BasePruner,
     HyperbandPruner,
@@ -12,9 +17,17 @@ from optuna.pruners import (
     SuccessiveHalvingPruner,
 )
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import spearmanr
 
 from search.config import PrunerConfig
+from search.driver.optimization import immunity
+from search.errors import ConfigError
+
+TRIALS = 5
+"""Complete trials that early stopping's shorter curves take to be compared with (optuna/optuna#2441)."""
+TELLING = 0.3
+"""Correlation of ranks below which an epoch hardly tells who is good at the end."""
 
 
 class EarlyPruner(BasePruner):
@@ -104,6 +117,62 @@ class ForbearingPruner(BasePruner):
         return before == values[step] and self.pruner.prune(study, trial)
 
 
+class TellingPruner(BasePruner):
+    """Asks another pruner from the first epoch on that tells who is good at the end.
+
+    That is found by the trials that no pruner could end: the first complete ones, and those that are immune. Of
+    the others only those that began well are complete, which makes every early epoch look idle.
+    """
+
+    def __init__(self, pruner: BasePruner, immune: Callable[[int], bool]) -> None:
+        """Say who is asked.
+
+        Args:
+            pruner: Who is asked.
+            immune: Tells of a trial's number whether nothing may end it.
+        """
+        self.pruner = pruner
+        self.immune = immune
+        self._found: dict[tuple[int, ...], int] = {}
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Decide after a report.
+
+        Args:
+            study: The study.
+            trial: The trial that has reported.
+
+        Returns:
+            Whether it ends here.
+        """
+        step = trial.last_step or 0
+        return step + 1 >= self.first(study) and self.pruner.prune(study, trial)
+
+    def first(self, study: Study) -> int:
+        """Find the first epoch, counted from 1, that tells; 1 while too few trials are complete."""
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        sure = complete[:TRIALS] + [one for one in complete[TRIALS:] if self.immune(one.number)]
+        known = tuple(one.number for one in sure)
+        if known not in self._found:
+            self._found[known] = _find_telling([one.intermediate_values for one in sure])
+        return self._found[known]
+
+
+def _find_telling(curves: Sequence[Mapping[int, float]]) -> int:
+    """Find the first epoch, counted from 1, after which ranks are about those of the end."""
+    told = [curve for curve in curves if curve]
+    last = [curve[max(curve)] for curve in told]
+    if len(told) < TRIALS or np.ptp(last) == 0:
+        return 1
+    epochs = 1 + max(max(curve) for curve in told)
+    for step in range(epochs):
+        # Early stopping cuts curves short: their running best stays what it was.
+        early = [curve[min(step, max(curve))] for curve in told]
+        if np.ptp(early) > 0 and spearmanr(early, last).statistic >= TELLING:
+            return step + 1
+    return epochs
+
+
 class FromOne(BasePruner):
     """Counts a trial's epochs from 1, as a study file does, where Optuna's steps count from 0."""
 
@@ -132,23 +201,102 @@ class BracketPruner(FromOne, HyperbandPruner):
     """Optuna's Hyperband (Li et al. 2016, arXiv 1603.06560), by epochs."""
 
 
-def make_pruner(config: PrunerConfig, max_epochs: int) -> BasePruner:
+CLASSES: Mapping[str, type[BasePruner]] = {
+    "median": MedianPruner,
+    "early": EarlyPruner,
+    "percentile": PercentilePruner,
+    "successive_halving": SuccessiveHalvingPruner,
+    "hyperband": HyperbandPruner,
+    "none": NopPruner,
+}
+OURS = (
+    *("epoch", "keep", "n_warmup_steps", "percentile"),
+    *("min_resource", "max_resource", "reduction_factor"),
+)
+"""Arguments that pruner.epoch and pruner.keep say."""
+
+
+def check_pruner(config: PrunerConfig) -> None:
+    """Check what only Optuna knows: a pruner's settings.
+
+    Args:
+        config: Which pruner.
+
+    Raises:
+        ConfigError: If a setting is none of its own, or has a value that it does not take.
+    """
+    made = CLASSES[config.name]
+    known = [name for name in inspect.signature(made).parameters if name not in OURS]
+    known = known if made.__init__ is not object.__init__ else []
+    unknown = sorted(config.settings.keys() - set(known))
+    if unknown:
+        raise ConfigError(
+            f"pruner.settings must be those of {made.__name__} that pruner.epoch and pruner.keep "
+            f"do not say. Received: {', '.join(unknown)}. Known: {', '.join(known) or 'none'}."
+        )
+    try:
+        make_pruner(config, 1, 0)
+    except (TypeError, ValueError) as exc:
+        raise ConfigError(
+            f"pruner.settings must be values that {made.__name__} takes: {exc} "
+            f"Received: {dict(config.settings)}."
+        ) from None
+
+
+def make_pruner(config: PrunerConfig, max_epochs: int, seed: int) -> BasePruner:
     """Make a pruner by name.
 
     Args:
-        config: Which one, with its epoch and share.
+        config: Which one, with its epoch, share and settings.
         max_epochs: How many epochs the longest trial has.
+        seed: The study's, by which immune trials are drawn.
 
     Returns:
         The pruner.
+
+    Raises:
+        TypeError: If a setting is of a kind that Optuna does not take.
+        ValueError: If a setting has a value that it does not take.
     """
     pruner = _make_pruner(config, max_epochs)
+    if config.epoch is None and config.name in ("median", "percentile"):
+        pruner = TellingPruner(pruner, partial(is_immune, config, seed))
     return ForbearingPruner(pruner, config.patience) if config.patience else pruner
 
 
+def is_immune(config: PrunerConfig, seed: int, number: int) -> bool:
+    """Tell whether no pruner may end a trial.
+
+    Args:
+        config: The pruner.
+        seed: The study's.
+        number: The trial's.
+
+    Returns:
+        Whether it is one of the share that is drawn.
+    """
+    return config.immune > 0 and immunity(seed, number) < config.immune
+
+
+def find_first(config: PrunerConfig, seed: int, study: Study) -> int:
+    """Find the epoch, counted from 1, from which on trials are judged now.
+
+    Args:
+        config: The pruner.
+        seed: The study's.
+        study: The study.
+
+    Returns:
+        What the pruner was told, or what the study's own trials say.
+    """
+    pruner = make_pruner(config, 1, seed)
+    judge = pruner.pruner if isinstance(pruner, ForbearingPruner) else pruner
+    return judge.first(study) if isinstance(judge, TellingPruner) else config.first
+
+
 def _make_pruner(config: PrunerConfig, max_epochs: int) -> BasePruner:
-    # Early stopping cuts curves short (optuna/optuna#2441): it takes enough of them to compare with.
-    after = {"n_warmup_steps": config.first - 1, "n_min_trials": 5}
+    settings: dict[str, Any] = dict(config.settings)
+    after = {"n_warmup_steps": config.first - 1, "n_min_trials": TRIALS, **settings}
     part = max(2, round(1 / config.share))
     match config.name:
         case "early":
@@ -158,12 +306,13 @@ def _make_pruner(config: PrunerConfig, max_epochs: int) -> BasePruner:
         case "percentile":
             return PercentilePruner(100 * config.share, **after)
         case "successive_halving":
-            return HalvingPruner(min_resource=config.first, reduction_factor=part)
+            return HalvingPruner(min_resource=config.first, reduction_factor=part, **settings)
         case "hyperband":
             return BracketPruner(
                 min_resource=config.first,
                 max_resource=max(config.first, max_epochs),
                 reduction_factor=part,
+                **settings,
             )
         case "none":
             return NopPruner()

@@ -31,6 +31,7 @@ from search.driver.mirror import MirroredStorage
 from search.driver.optimization import describe_queue
 from search.driver.progress import View, make_view
 from search.driver.provenance import describe_study, dump_settings, flatten_settings
+from search.driver.pruners import check_pruner
 from search.driver.repeats import find_winner
 from search.driver.requests import Room, list_space
 from search.driver.samplers import check_sampler
@@ -108,6 +109,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
     direction = objective_direction(task, config.objective)
     find_backend()
     check_sampler(config.sampler)
+    check_pruner(config.pruner)
     folder = make_folder(config.storage.folder)
     with ExitStack() as stack:
         view = stack.enter_context(view or make_view())

@@ -32,7 +32,6 @@ from search.driver.optimization import (
     check_queue,
     continue_trial,
     enqueue_next,
-    immunity,
     suggest,
     trial_seed,
 )
@@ -46,7 +45,7 @@ from search.driver.promotion import (
     list_checkpoint,
     remove_checkpoint,
 )
-from search.driver.pruners import make_pruner, prune_reason
+from search.driver.pruners import is_immune, make_pruner, prune_reason
 from search.driver.samplers import count_grid, list_queue
 from search.messages import (
     CandidateBuilt,
@@ -429,15 +428,10 @@ class Trials:
         if judged and is_to_be_pruned(self._study, number):
             frozen = self._study.get_trials(deepcopy=False)[number]
             reason = prune_reason(self._study, frozen, self.config.pruner)
-            if not self._is_immune(number):
+            if not is_immune(self.config.pruner, self.config.seed, number):
                 return Verdict(outcome=Outcome.PRUNED, reason=reason)
             self._update(number, spared=self.rows[number].spared or reason)
         return Verdict()
-
-    def _is_immune(self, number: int) -> bool:
-        """Tell whether no pruner may end a trial."""
-        share = self.config.pruner.immune
-        return share > 0 and immunity(self.config.seed, number) < share
 
     def _is_default(self, number: int) -> bool:
         """Tell whether a trial has the default hyperparameters, as trial 0 and its repeats."""
@@ -567,7 +561,8 @@ def _open_study(storage: BaseStorage, config: StudyConfig, direction: Direction)
     if known != directions and not study.user_attrs:
         optuna.delete_study(study_name=config.name, storage=storage)
         create()
-    return open_study(config.name, storage, make_pruner(config.pruner, config.training.max_epochs))
+    pruner = make_pruner(config.pruner, config.training.max_epochs, config.seed)
+    return open_study(config.name, storage, pruner)
 
 
 def _count_epochs(trial: FrozenTrial) -> int:

@@ -13,14 +13,13 @@ from scipy.stats import spearmanr
 
 from search.driver.leaderboard import TrialRow, rank, write_scalar
 from search.driver.objectives import leave_first
+from search.driver.pruners import TELLING
 from search.messages import Outcome
 
 EDGE = 0.02
 """Share of a range, on its own scale, that counts as its edge."""
 ENOUGH = 8
 """Complete trials from which on the correlation of their ranks is told."""
-TELLING = 0.3
-"""Correlation of ranks below which an epoch hardly tells who is good at the end."""
 FEW = 4
 """Complete trials below which importances say nothing."""
 SHOWN = 8
@@ -167,7 +166,7 @@ def describe_epoch(record: StudyRecord, epoch: int) -> str:
 
     Args:
         record: The study.
-        epoch: ``pruner.epoch``, from 1.
+        epoch: From which on trials are judged, counted from 1.
 
     Returns:
         One sentence; empty below eight complete trials that reported it, or where all are alike. Those that

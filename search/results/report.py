@@ -15,6 +15,7 @@ from search.config import make_config
 from search.driver.examining import TABLES
 from search.driver.leaderboard import LEADERS, count_outcomes, write_parameters
 from search.driver.progress import write_seconds
+from search.driver.pruners import find_first
 from search.driver.tracking.store import (
     KIND,
     STUDY,
@@ -171,10 +172,12 @@ def _write_head(record: StudyRecord, notes: Mapping[str, Any]) -> Iterator[str]:
     yield from _write_finalists(record, decision)
     yield from _write_test(record, notes.get("test", {}))
     yield "<h2>What was pruned</h2>"
-    pruner = make_config(notes["config"]).pruner
+    config = make_config(notes["config"])
+    pruner, seed = config.pruner, config.seed
+    judged = 0 if pruner.name == "none" else find_first(pruner, seed, record.study)
     told = (
         describe_pruning(record),
-        describe_epoch(record, pruner.first) if pruner.name != "none" else "",
+        describe_epoch(record, judged) if judged else "",
         describe_immune(record),
     )
     yield f"<p>{html.escape(' '.join(filter(None, told)))}</p>"

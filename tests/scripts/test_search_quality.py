@@ -23,7 +23,7 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def errors(replay: ModuleType, task: str, name: str) -> np.ndarray:
     """Play studies; return the best so far's distance from perfect, of shape (seeds, points)."""
-    best = np.array([replay.play(task, name, seed, BUDGET)[2] for seed in SEEDS])
+    best = np.array([replay.play(task, name, seed, BUDGET).best for seed in SEEDS])
     direction = replay.make_surrogate(task).table.direction
     return 1 - best if direction == "maximize" else best
 

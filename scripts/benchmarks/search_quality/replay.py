@@ -5,22 +5,21 @@ played: it asks for the space's hyperparameters and answers every epoch by a cur
 (surrogates.py says how, and how well it predicts lines that were left out). KerasTuner's oracles and a plain Optuna loop get the same curves.
 Lookback begins with the space's own defaults, as in life; "blind" it begins with values at random, as the others do.
 Everybody spends the same epochs, one trial at a time; best so far is the trial that looks best, judged by what its
-whole training reaches without a seed's luck. Prints, for each task, the median epochs after which that is as good as
-the median of random searches after --goal whole trainings, how many times fewer these are, and the regret, on average over
-all epochs (the area under it) and at the end (0: the best line of the table; 1: one random training), each with its 95 %
-bootstrap interval over seeds; and by what part of the table's range the best of those that were pruned would have become
-better than the best of the others, on average.
+whole training reaches without a seed's luck. Prints, for each task, how many trials that took; the median epochs after
+which that is as good as the median of random searches after --goal whole trainings, and how many times fewer these are; the
+regret, on average over all epochs (the area under it) and at the end (0: the best line of the table; 1: one random
+training), each with its 95 % bootstrap interval over seeds; and by what part of the table's range the best of those that
+were pruned would have become better than the best of the others, on average.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -322,7 +321,12 @@ CONTENDERS: Mapping[str, Callable[[Surrogate, int, int], list[Evaluation]]] = {
     ),
     "Lookback, a twentieth immune": ours(pruner={"immune": 0.05}),
     "Lookback, one parameter at a time": ours(sampler={"settings": {"multivariate": False}}),
-    "Lookback, median from epoch 3": ours(pruner={"epoch": 3}),
+    "Lookback, judged from epoch 1": ours(pruner={"epoch": 1}),
+    "Lookback, judged from epoch 3": ours(pruner={"epoch": 3}),
+    "Lookback, judged after 3 trials": ours(
+        pruner={"settings": {"n_startup_trials": 3, "n_min_trials": 3}}
+    ),
+    "Lookback, suggested after 5 trials": ours(sampler={"settings": {"n_startup_trials": 5}}),
     "Lookback, successive halving from 1 by 4": ours(pruner={"name": "successive_halving"}),
     "Lookback, Hyperband from 1 by 3": ours(
         pruner={"name": "hyperband", "epoch": 1, "keep": 1 / 3}
@@ -339,13 +343,23 @@ def make_surrogate(task: str) -> Surrogate:
     return Surrogate(load_table(task))
 
 
-def play(task: str, name: str, seed: int, budget: int) -> tuple[str, str, list[float], float]:
-    """Run one study.
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """A study that was played.
 
-    Returns:
-        Task and contender, the quality of its best so far at every point of the budget, and how much
-        better the best of those that were pruned would have become than the best of the others.
+    Attributes:
+        best: The quality of its best so far at every point of the budget, of shape (points,).
+        trials: How many trials the budget was enough for.
+        lost: How much better the best of those that were pruned would have become than the best of the others.
     """
+
+    best: list[float]
+    trials: int
+    lost: float
+
+
+def play(task: str, name: str, seed: int, budget: int) -> Played:
+    """Run one study, for as many epochs as ``budget`` whole trainings take."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     surrogate = make_surrogate(task)
     evaluations = CONTENDERS[name](surrogate, seed, budget * surrogate.table.epochs)
@@ -363,12 +377,15 @@ def play(task: str, name: str, seed: int, budget: int) -> tuple[str, str, list[f
     best = [steps[place][1] if place >= 0 else np.nan for place in places]
     lost = [sign * quality for *_, quality, pruned in evaluations if pruned]
     whole = [sign * quality for *_, quality, pruned in evaluations if not pruned]
-    return task, name, best, max(0.0, max(lost, default=-np.inf) - max(whole, default=np.inf))
+    return Played(
+        best=best,
+        trials=len(evaluations),
+        lost=max(0.0, max(lost, default=-np.inf) - max(whole, default=np.inf)),
+    )
 
 
 def compare(
-    curves: Mapping[str, Any],
-    lost: Mapping[str, Any],
+    studies: Mapping[str, Sequence[Played]],
     surrogate: Surrogate,
     budget: int,
     goal: tuple[int, Any],
@@ -376,8 +393,7 @@ def compare(
     """Work out one task's lines.
 
     Args:
-        curves: By contender, the best so far, of shape (seeds, points).
-        lost: By contender, what pruning cost, of shape (seeds,).
+        studies: By contender, one a seed.
         surrogate: The task's.
         budget: Whole trainings.
         goal: Whole trainings of the random searches to compare with, and what each found, of shape
@@ -394,7 +410,8 @@ def compare(
     target = np.median(sign * goal[1])
     rng = np.random.default_rng(0)
     rows, whole = [], goal[0] * table.epochs
-    for name, own in curves.items():
+    for name, played in studies.items():
+        own = np.array([one.best for one in played])
         good = np.where(np.isnan(own), -np.inf, sign * own)
         spans = np.where(
             (good >= target).any(axis=1), axis[np.argmax(good >= target, axis=1)], np.inf
@@ -406,11 +423,12 @@ def compare(
             [
                 name,
                 str(len(own)),
+                f"{np.median([one.trials for one in played]):.0f}",
                 f"{np.median(spans):,.0f}",
                 f"{whole / np.median(spans):.1f} [{low:.1f}, {high:.1f}]",
                 write_mean(regret.mean(axis=1), rng),
                 write_mean(regret[:, -1], rng),
-                f"{100 * np.mean(lost[name]) / np.ptp(qualities):.1f} %",
+                f"{100 * np.mean([one.lost for one in played]) / np.ptp(qualities):.1f} %",
             ]
         )
     return rows
@@ -434,7 +452,6 @@ def main() -> int:
         "--goal", type=int, default=100, help="whole trainings of the random search to reach"
     )
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="also keep all curves of best so far, as JSON")
     arguments = parser.parse_args()
     chosen = [
         one for one in CONTENDERS if one in (arguments.contenders or CONTENDERS) or one == "random"
@@ -450,28 +467,25 @@ def main() -> int:
         for task in arguments.tasks
         for seed in range(arguments.seeds)
     ]
-    curves: dict[str, dict[str, list[list[float]]]] = {task: {} for task in arguments.tasks}
-    losses: dict[str, dict[str, list[float]]] = {task: {} for task in arguments.tasks}
+    studies: dict[str, dict[str, list[Played]]] = {task: {} for task in arguments.tasks}
     found: dict[str, list[float]] = {task: [] for task in arguments.tasks}
     with ProcessPoolExecutor(arguments.workers) as pool:
-        for task, _, curve, _ in pool.map(play, *zip(*goals, strict=True)):
-            found[task].append(curve[-1])
+        for (task, *_), one in zip(goals, pool.map(play, *zip(*goals, strict=True)), strict=True):
+            found[task].append(one.best[-1])
         played = pool.map(play, *zip(*jobs, strict=True))
-        for done, (task, name, curve, lost) in enumerate(played, 1):
-            curves[task].setdefault(name, []).append(curve)
-            losses[task].setdefault(name, []).append(lost)
+        for done, ((task, name, *_), one) in enumerate(zip(jobs, played, strict=True), 1):
+            studies[task].setdefault(name, []).append(one)
             if done % 50 == 0:
                 print(f"{done} of {len(jobs)} studies", file=sys.stderr, flush=True)
-    if arguments.out:
-        arguments.out.write_text(json.dumps(curves))
     console = Console(width=160)
-    for task, own in curves.items():
+    for task, own in studies.items():
         surrogate = make_surrogate(task)
         console.print(f"{task}: {surrogate.describe()}.", soft_wrap=True)
         drawing = Drawing(box=None, pad_edge=False)
         heads = (
             "",
             "seeds",
+            "trials",
             "epochs to random's end",
             "times fewer",
             "mean regret",
@@ -480,9 +494,8 @@ def main() -> int:
         )
         for head in heads:
             drawing.add_column(head, justify="right" if head else "left")
-        known = {name: np.array(all_curves) for name, all_curves in own.items()}
         goal = arguments.goal, np.array(found[task])
-        for row in compare(known, losses[task], surrogate, arguments.budget, goal):
+        for row in compare(own, surrogate, arguments.budget, goal):
             drawing.add_row(*row)
         console.print(drawing)
     return 0

@@ -2,7 +2,9 @@ import optuna
 import pytest
 
 from search.config import PrunerConfig
-from search.driver.pruners import make_pruner, prune_reason
+from search.driver.optimization import immunity
+from search.driver.pruners import check_pruner, find_first, make_pruner, prune_reason
+from search.errors import ConfigError
 
 
 def make_study(direction="maximize", **settings):
@@ -10,7 +12,7 @@ def make_study(direction="maximize", **settings):
     return optuna.create_study(
         direction=direction,
         sampler=optuna.samplers.RandomSampler(seed=0),
-        pruner=make_pruner(PrunerConfig(**settings), max_epochs=12),
+        pruner=make_pruner(PrunerConfig(**settings), max_epochs=12, seed=0),
     )
 
 
@@ -137,3 +139,89 @@ def test_none_ends_nothing():
 @pytest.mark.parametrize("keep", [0.1, 1.0])
 def test_the_first_trial_always_goes_on(keep):
     assert play(make_study(name="early", epoch=1, keep=keep), [0.0, 0.0]) is None
+
+
+def test_by_default_trials_are_judged_from_the_first_epoch_that_tells():
+    study = make_study(name="median")
+    assert find_first(PrunerConfig(), 0, study) == 1
+    # After epoch 1 the worst lead, after epoch 2 all are alike: epoch 3 tells.
+    for value in (0.1, 0.2, 0.3, 0.4, 0.5):
+        assert play(study, [0.1 - value / 10, 0.1, value, value + 0.1, value + 0.2]) is None
+    assert find_first(PrunerConfig(), 0, study) == 3
+    assert find_first(PrunerConfig(epoch=2), 0, study) == 2
+    assert play(study, [0.0, 0.0, 0.25, 0.6]) == 3
+    told = make_study(name="median", epoch=1)
+    for value in (0.1, 0.2, 0.3, 0.4, 0.5):
+        play(told, [0.1 - value / 10, 0.1, value, value + 0.1, value + 0.2])
+    assert play(told, [0.0, 0.0, 0.25, 0.6]) == 1
+
+
+def test_trials_that_a_pruner_let_live_do_not_say_which_epoch_tells():
+    settings = PrunerConfig(immune=0.3)
+    study = make_study(name="median", immune=0.3)
+    for value in (0.1, 0.2, 0.3, 0.4, 0.5):
+        play(study, [value, value])
+    assert find_first(settings, 0, study) == 1
+    for number in range(5, 60):
+        before = find_first(settings, 0, study)
+        # Those that began well end badly; immune ones alone are believed.
+        trial = study.ask()
+        ends = [0.5 + number / 100, 2 - number / 100]
+        for step, value in enumerate(ends):
+            trial.report(value, step)
+        study.tell(trial, ends[-1])
+        if immunity(0, number) >= 0.3:
+            assert find_first(settings, 0, study) == before
+    assert find_first(settings, 0, study) == 2
+
+
+def test_where_no_epoch_tells_nothing_is_pruned_before_the_last():
+    study = make_study(name="percentile", keep=0.2)
+    for value in (0.1, 0.2, 0.3, 0.4, 0.5):
+        play(study, [0.0, 0.0, 0.0, value])
+    assert play(study, [-1.0, -1.0, -1.0, 0.05]) == 4
+
+
+def test_trials_that_all_end_alike_lose_nothing_by_early_judgement():
+    study = make_study(name="median")
+    for value in (0.1, 0.2, 0.3, 0.4, 0.5):
+        play(study, [value, 1.0])
+    assert play(study, [0.1, 1.0]) == 1
+
+
+def test_trials_that_stopped_early_are_taken_as_they_stood():
+    study = make_study(name="median")
+    for length, value in enumerate((0.5, 0.4, 0.3, 0.2, 0.1), 1):
+        play(study, [*[0.0] * (length - 1), value])
+    assert find_first(PrunerConfig(), 0, study) == 1
+
+
+def test_a_pruner_takes_the_settings_of_its_class():
+    study = make_study(name="median", settings={"n_startup_trials": 2, "n_min_trials": 2})
+    assert [play(study, [value, value]) for value in (0.5, 0.6, 0.1)] == [None, None, 1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"settings": {"n_warmup_steps": 2}},
+            r"Received: n_warmup_steps\. Known: n_startup_trials, interval_steps, n_min_trials\.",
+        ),
+        ({"name": "none", "settings": {"a": 2}}, r"NopPruner .* Received: a\. Known: none\."),
+        ({"name": "early", "settings": {"a": 2}}, r"EarlyPruner .* Received: a\. Known: none\."),
+        (
+            {"settings": {"n_startup_trials": -1}},
+            r"MedianPruner takes: .*negative.* Received: \{'n_startup_trials': -1\}",
+        ),
+        ({"name": "hyperband", "settings": {"bootstrap_count": "x"}}, "HyperbandPruner takes"),
+    ],
+)
+def test_a_wrong_setting_is_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        check_pruner(PrunerConfig(**settings))
+
+
+@pytest.mark.parametrize("name", ["median", "early", "percentile", "hyperband", "none"])
+def test_a_pruner_without_settings_is_taken(name):
+    check_pruner(PrunerConfig(name=name))
