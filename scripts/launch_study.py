@@ -9,13 +9,15 @@ from rich.console import Console
 
 from search.config import StudyConfig, parse_config
 from search.disk import is_full
-from search.errors import SearchError, StudyStopped
+from search.errors import SearchError, StorageAway, StudyStopped
 
 QUICKSTART = Path(__file__).parent / "studies" / "quickstart.toml"
 PIPE_WIDTH = 160
 """Columns of a table in a file or pipe, which have no width of their own."""
 INTERRUPTED = 130
 """What a shell expects of a program that Ctrl-C ended."""
+AWAY = 75
+"""What sysexits.h calls a failure that passes: the same command may go on later."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -25,8 +27,8 @@ def main(arguments: Sequence[str]) -> int:
         arguments: The command line without the program.
 
     Returns:
-        The exit code: 0 when the study is finished or its time is over, 130 after Ctrl-C, 1 when
-        too many trials failed, 2 when something has to be mended first.
+        The exit code: 0 when the study is finished or its time is over, 130 after Ctrl-C, 75
+        when the study's database is away, 1 when too many trials failed, 2 when something has to be mended first.
     """
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     again = shlex.join(["scripts/run", "python", "scripts/launch_study.py", *arguments])
@@ -35,6 +37,9 @@ def main(arguments: Sequence[str]) -> int:
     except StudyStopped as exc:
         console.print(str(exc))
         return 1
+    except StorageAway as exc:
+        console.print(f"error: {exc} To go on: {again}")
+        return AWAY
     except SearchError as exc:
         console.print(f"error: {exc}")
         return 2

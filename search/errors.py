@@ -11,6 +11,7 @@
     - OvertimeTraining
   x TrackingError     the tracking store cannot be opened, or did not take everything: the message says which
   x StudyError        the study cannot be opened, continued or exported: the message says why
+  x StorageAway       the study's database does not answer: launch the study again when it does
   x StudyStopped      too many failures in a row: look at the last one
 """
 
@@ -60,6 +61,10 @@ class TrackingError(SearchError):
 
 class StudyError(SearchError):
     """The study cannot be opened, continued or exported."""
+
+
+class StorageAway(SearchError):
+    """The study's database does not answer: launch the study again when it does."""
 
 
 class StudyStopped(SearchError):

@@ -4,8 +4,16 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -297,6 +305,20 @@ class StorageConfig(Section):
     """Where studies, checkpoints and the embedded MLflow store are kept."""
 
     folder: Path = Path("mlflow_runs")
-    """A folder on a local disk; a relative path starts at the working directory."""
+    """A folder on a local disk; a relative path starts at the working directory. With workers on other machines, one that all of them see under the same path."""
+    uri: str | None = Field(None, pattern=r"^postgresql://\S+$")
+    """Address of a PostgreSQL database that holds the studies of drivers on many machines, as postgresql://user@host/name (extra cluster); by default a file in the storage folder. libpq finds the password in PGPASSWORD or ~/.pgpass."""
+    max_away_seconds: float = Field(300, ge=0)
+    """How long the driver waits for a database that is away before it ends, so that the same command goes on, in seconds."""
     kept_models: int = Field(3, ge=1)
     """Best trials whose weights are kept."""
+
+    @field_validator("uri")
+    @classmethod
+    def _check_uri(cls, uri: str | None) -> str | None:
+        if uri is not None and (urlsplit(uri).password or "password=" in uri):
+            raise ValueError(
+                "storage.uri must hold no password, which would be kept with the study: libpq finds "
+                "one in PGPASSWORD or ~/.pgpass. Received: a password."
+            )
+        return uri

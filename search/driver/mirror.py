@@ -6,12 +6,14 @@ from typing import Any, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy  # what a storage returns has no public name
 from optuna.trial import FrozenTrial, TrialState
 
 from search.disk import wait_for_room
+from search.driver.postgres import PostgresLock
 
 Result = TypeVar("Result")
 
@@ -21,20 +23,28 @@ class MirroredStorage(InMemoryStorage):
 
     A study has one driver, so nobody else writes what it would have to read again: reading is
     what costs half the time of a trial on SQLite. Every write is on disk before it is in memory.
-    A study is read from disk once, when it is first named here. While the disk is full, writing
-    waits.
+    A study is read from disk once, when it is first named here. While the disk is full, or the
+    database away, writing waits.
     """
 
-    def __init__(self, disk: RDBStorage, *, place: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        disk: RDBStorage,
+        *,
+        place: Path,
+        say: Callable[[str], None],
+        lock: PostgresLock | None = None,
+    ) -> None:
         """Put memory in front of a store.
 
         Args:
             disk: The store.
             place: Its folder, for the person who can make room there.
-            say: Told when writing waits for room, and when there is room again.
+            say: Told when writing waits, for room or the database, and when that is over.
+            lock: The study's, where the store is a PostgreSQL database; else ``None``.
         """
         super().__init__()
-        self._place, self._say = place, say
+        self._place, self._say, self._held = place, say, lock
         # Optuna's cache remembers the distributions: without it each parameter is a query more.
         self._disk = optuna.storages.get_storage(disk)
         self._disk_studies: dict[int, int] = {}
@@ -84,9 +94,18 @@ class MirroredStorage(InMemoryStorage):
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Begin or enqueue a trial."""
-        disk_id = self._write(
-            self._disk.create_new_trial, self._disk_studies[study_id], template_trial
-        )
+        tried: list[int] = []
+
+        def create() -> int:
+            disk_study = self._disk_studies[study_id]
+            if tried:  # a commit whose answer was lost has made it already
+                trials = self._disk.get_all_trials(disk_study, deepcopy=False)
+                if len(trials) > len(self.get_all_trials(study_id, deepcopy=False)):
+                    return trials[-1]._trial_id
+            tried.append(study_id)
+            return self._disk.create_new_trial(disk_study, template_trial)
+
+        disk_id = self._write(create)
         trial_id = super().create_new_trial(study_id, template_trial)
         self._disk_trials[trial_id] = disk_id
         return trial_id
@@ -110,7 +129,18 @@ class MirroredStorage(InMemoryStorage):
     ) -> bool:
         """Write what became of a trial."""
         disk_id = self._disk_trials[trial_id]
-        written = self._write(self._disk.set_trial_state_values, disk_id, state, values)
+        tried: list[int] = []
+
+        def end() -> bool:
+            try:
+                tried.append(disk_id)
+                return self._disk.set_trial_state_values(disk_id, state, values)
+            except UpdateFinishedTrialError:
+                if len(tried) == 1:
+                    raise
+                return True  # a commit whose answer was lost has ended it already
+
+        written = self._write(end)
         return written and super().set_trial_state_values(trial_id, state, values)
 
     def set_trial_intermediate_value(
@@ -132,6 +162,8 @@ class MirroredStorage(InMemoryStorage):
         super().set_trial_system_attr(trial_id, key, value)
 
     def _write(self, write: Callable[..., Result], *what: Any) -> Result:
+        if self._held is not None:
+            return self._held.write(lambda: write(*what), say=self._say)
         return wait_for_room(lambda: write(*what), place=self._place, say=self._say)
 
     def _load(self, disk_id: int) -> int:

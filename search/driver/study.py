@@ -3,7 +3,7 @@
 import importlib
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from search.driver.lifelong import check_same, note_study
 from search.driver.loop import Ending, StudyLoop
 from search.driver.mirror import MirroredStorage
 from search.driver.optimization import describe_queue
+from search.driver.postgres import open_postgres, postgres_lock
 from search.driver.progress import View, make_view
 from search.driver.provenance import describe_study, dump_settings, flatten_settings
 from search.driver.pruners import check_pruner
@@ -41,7 +42,7 @@ from search.driver.tracking.spool import spool_path
 from search.driver.tracking.tracker import Tracker
 from search.driver.trials import Trials, weights_folder
 from search.driver.warm_start import begin_trials, read_known
-from search.errors import ConfigError, TrackingError
+from search.errors import ConfigError, StorageAway, TrackingError
 from search.messages import SpaceListed, Table, WorkerReady, WorkerSetup
 from search.tasks import Baseline, Direction, Task, make_task, objective_direction
 
@@ -100,6 +101,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
             build its default candidate.
         DataError: If the data cannot be read or do not fit the settings.
         StudyError: If another driver has the study, or it was begun with other settings.
+        StorageAway: If the study's database does not answer, or was away for too long.
         TrackingError: If the tracking store cannot be opened, or did not take everything.
         StudyStopped: After too many failures in a row.
         KeyboardInterrupt: After a second Ctrl-C, or one before the first trial.
@@ -122,7 +124,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         sequence_lengths(config.sequence_length, data.card.longest)
         if interrupt.requested:
             raise KeyboardInterrupt
-        storage = MirroredStorage(open_storage(folder), place=folder, say=wait)
+        storage = _open_storage(config, folder, wait, stack)
         known = read_known(config.sampler, storage)
         finished = _find_finished(storage, config, direction, data.card.fingerprint)
         if finished is not None:
@@ -165,6 +167,18 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
             if Ending.FINISHED in endings:
                 _finish(trials, tracker, loop, task, (data, data_folder), view)
         return summarize(config, trials, endings[0])
+
+
+def _open_storage(
+    config: StudyConfig, folder: Path, say: Callable[[str], None], stack: ExitStack
+) -> MirroredStorage:
+    """Open the store of studies; one on a server holds this study until the stack ends."""
+    if config.storage.uri is None:
+        return MirroredStorage(open_storage(folder), place=folder, say=say)
+    store = open_postgres(config.storage.uri)
+    stack.callback(store.engine.dispose)
+    held = postgres_lock(config.storage.uri, config.name, config.storage.max_away_seconds)
+    return MirroredStorage(store, place=folder, say=say, lock=stack.enter_context(held))
 
 
 def summarize(config: StudyConfig, trials: Trials, ending: Ending) -> StudySummary:
@@ -318,7 +332,7 @@ def _closed_with_status(tracker: Tracker) -> Iterator[list[Ending]]:
     except BaseException as exc:
         # What the error says matters more than a record that did not arrive.
         with suppress(TrackingError):
-            if isinstance(exc, KeyboardInterrupt):
+            if isinstance(exc, KeyboardInterrupt | StorageAway):
                 tracker.close("KILLED", HURRIED_SECONDS)
             else:
                 tracker.close("FAILED")

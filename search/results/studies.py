@@ -1,11 +1,14 @@
 """A study as Optuna's store holds it, found by its name."""
 
+import tomllib
 from pathlib import Path
 
 import optuna
+from optuna.storages import RDBStorage
 
 from search.driver.folders import refuse_links
 from search.driver.objectives import LeadingStudy, open_study
+from search.driver.postgres import open_postgres
 from search.driver.storage import BROKEN, refuse_store
 from search.errors import StudyError, nearest
 
@@ -18,12 +21,45 @@ def load_study(name: str, folder: Path) -> LeadingStudy:
         folder: The storage folder.
 
     Returns:
-        The study; nothing can be written to it.
+        The study, to be read: nothing can be written to a file, and nobody should to a database.
 
     Raises:
+        StorageAway: If the database does not answer.
         StudyError: If there is no such folder or study, Optuna's store is broken, or the folder holds
             links.
     """
+    uri = find_uri(name, folder)
+    storage = _read_file(folder) if uri is None else open_postgres(uri)
+    try:
+        names = optuna.get_all_study_names(storage)
+    except BROKEN as exc:
+        raise refuse_store(Path(uri or folder / "optuna.db"), exc) from exc
+    if name not in names:
+        raise StudyError(
+            f"study must name a study of this store. Received: study={name!r}. {nearest(name, names)}"
+        )
+    return open_study(name, storage)
+
+
+def find_uri(name: str, folder: Path) -> str | None:
+    """Find the database that holds a study, by the study file that its launch left.
+
+    Args:
+        name: The study's name.
+        folder: The storage folder.
+
+    Returns:
+        The address; ``None`` for the storage folder's own file.
+    """
+    for path in (folder / "studies").glob("*.toml"):
+        if path.stem == name:
+            uri: str | None = tomllib.loads(path.read_text()).get("storage", {}).get("uri")
+            return uri
+    return None
+
+
+def _read_file(folder: Path) -> RDBStorage:
+    """Open the storage folder's own store, which nothing can be written to."""
     path = folder / "optuna.db"
     if not path.is_file():
         raise StudyError(
@@ -31,14 +67,7 @@ def load_study(name: str, folder: Path) -> LeadingStudy:
             f"Name the folder that the study was launched with."
         )
     refuse_links(folder)
-    address = f"sqlite:///{path.absolute().as_uri()}?mode=ro&uri=true"
     try:
-        storage = optuna.storages.RDBStorage(address)
-        names = optuna.get_all_study_names(storage)
+        return RDBStorage(f"sqlite:///{path.absolute().as_uri()}?mode=ro&uri=true")
     except BROKEN as exc:
         raise refuse_store(path, exc) from exc
-    if name not in names:
-        raise StudyError(
-            f"study must name a study of this store. Received: study={name!r}. {nearest(name, names)}"
-        )
-    return open_study(name, storage)

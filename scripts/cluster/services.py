@@ -1,0 +1,156 @@
+"""PostgreSQL, an MLflow server and Ray on this machine's loopback: started, handed out by address, taken down."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HOST = "127.0.0.1"
+USER = "lookback"
+START_SECONDS = 120.0
+STOP_SECONDS = 30.0
+SERVER = "postgres"
+"""The system's user that PostgreSQL runs as where we are root, as whom it refuses to run."""
+
+
+class Missing(RuntimeError):
+    """What a service needs is not installed."""
+
+
+def free_port() -> int:
+    """Find a port of the loopback that nobody listens on."""
+    with socket.socket() as one:
+        one.bind((HOST, 0))
+        return int(one.getsockname()[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Postgres:
+    """A PostgreSQL server of our own.
+
+    Attributes:
+        programs: The folder of its programs.
+        folder: The folder of its data.
+        port: Where it listens, on the loopback alone.
+        password: Of the user ``lookback``.
+    """
+
+    programs: Path
+    folder: Path
+    port: int
+    password: str
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What a program needs in its environment to be let in."""
+        return {"PGPASSWORD": self.password}
+
+    def address(self, database: str) -> str:
+        """Name a database as ``storage.uri`` does."""
+        return f"postgresql://{USER}@{HOST}:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        options = (
+            f"-p {self.port} -c listen_addresses={HOST} -c unix_socket_directories={self.folder}"
+        )
+        log = str(self.folder / "server.log")
+        self._run("pg_ctl", "-D", str(self.folder), "-l", log, "-w", "-o", options, "start")
+
+    def stop(self) -> None:
+        """Stop the server at once, as a crash would."""
+        self._run("pg_ctl", "-D", str(self.folder), "-w", "-m", "immediate", "stop")
+
+    def create(self, database: str) -> None:
+        """Create a database."""
+        at = ("-h", HOST, "-p", str(self.port), "-U", USER)
+        self._run("createdb", *at, database)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        _run([str(self.programs / program), *arguments], self.environment)
+
+
+def _run(command: list[str], environment: Mapping[str, str]) -> None:
+    """Run a program of PostgreSQL's; as its own user, where we are root."""
+    told = {**os.environ, **environment, "LC_ALL": "C"}
+    user = {"user": SERVER, "group": SERVER, "extra_groups": []} if os.geteuid() == 0 else {}
+    # pg_ctl leaves the server behind, which would hold a pipe open.
+    with tempfile.TemporaryFile("w+") as said:
+        done = subprocess.run(
+            command, env=told, stdout=said, stderr=said, check=False, cwd="/", **user
+        )
+        if done.returncode:
+            said.seek(0)
+            raise RuntimeError(f"{command[0]} failed: {said.read().strip()}")
+
+
+def find_programs() -> Path:
+    """Find PostgreSQL's programs.
+
+    Returns:
+        Their folder; of several versions the newest.
+
+    Raises:
+        Missing: If there are none.
+    """
+    on_path = shutil.which("pg_ctl")
+    if on_path:
+        return Path(on_path).resolve().parent
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=_version)
+    if not found:
+        raise Missing(
+            "PostgreSQL's server is not installed. On Debian and Ubuntu: apt-get install postgresql"
+        )
+    return found[-1].parent
+
+
+def _version(program: Path) -> float:
+    return float(program.parts[-3])
+
+
+@contextmanager
+def run_postgres() -> Iterator[Postgres]:
+    """Run a new PostgreSQL server, whose data go when it ends.
+
+    Yields:
+        The server, which lets in by password alone.
+
+    Raises:
+        Missing: If it is not installed.
+    """
+    programs = find_programs()
+    # Below a private temporary folder its own user could not reach its data.
+    place = Path(tempfile.mkdtemp(prefix="lookback-postgres-", dir="/tmp"))  # noqa: S108
+    try:
+        secret = place / "password"
+        server = Postgres(
+            programs=programs,
+            folder=place / "data",
+            port=free_port(),
+            password=secrets.token_urlsafe(24),
+        )
+        secret.touch(0o600)
+        secret.write_text(server.password)
+        if os.geteuid() == 0:
+            for path in (place, secret):
+                shutil.chown(path, SERVER, SERVER)
+        words = ["-D", str(server.folder), "-U", USER, "--auth=scram-sha-256"]
+        _run([str(programs / "initdb"), *words, f"--pwfile={secret}", "--no-sync"], {})
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
