@@ -16,7 +16,8 @@ def load_services() -> ModuleType:
     """Load the module that starts servers, which stands beside the scripts that use it."""
     if "services_of_cluster" not in sys.modules:
         spec = importlib.util.spec_from_file_location("services_of_cluster", FILE)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules["services_of_cluster"] = module
         spec.loader.exec_module(module)

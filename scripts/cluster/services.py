@@ -3,17 +3,12 @@
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -131,7 +126,7 @@ def run_postgres() -> Iterator[Postgres]:
     """
     programs = find_programs()
     # Below a private temporary folder its own user could not reach its data.
-    place = Path(tempfile.mkdtemp(prefix="lookback-postgres-", dir="/tmp"))  # noqa: S108
+    place = Path(tempfile.mkdtemp(prefix="lookback-postgres-", dir="/tmp"))
     try:
         secret = place / "password"
         server = Postgres(
@@ -145,7 +140,7 @@ def run_postgres() -> Iterator[Postgres]:
         if os.geteuid() == 0:
             for path in (place, secret):
                 shutil.chown(path, SERVER, SERVER)
-        words = ["-D", str(server.folder), "-U", USER, "--auth=scram-sha-256"]
+        words = ["-D", str(server.folder), "-U", USER, "--auth=scram-sha-256", "--encoding=UTF8"]
         _run([str(programs / "initdb"), *words, f"--pwfile={secret}", "--no-sync"], {})
         server.start()
         try:

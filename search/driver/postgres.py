@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import optuna
 from optuna.storages import RDBStorage
+from sqlalchemy import NullPool
 
 from search.errors import ConfigError, StorageAway, StudyError
 
@@ -19,6 +20,7 @@ PAUSE_SECONDS = 1.0
 LOOK_SECONDS = 10.0
 """How often a driver that writes makes sure that its lock is still its own."""
 CONNECTION = {
+    "client_encoding": "utf8",
     "connect_timeout": "10",
     "keepalives_idle": "30",  # a server that is gone without a word is noticed within a minute
     "keepalives_interval": "10",
@@ -43,11 +45,12 @@ def check_driver() -> None:
         )
 
 
-def open_postgres(uri: str) -> RDBStorage:
+def open_postgres(uri: str, *, stays: bool = True) -> RDBStorage:
     """Open the store of all studies in a database, and make its tables the first time.
 
     Args:
         uri: The study file's ``storage.uri``.
+        stays: Whether connections are kept for the next use, until the engine is disposed of.
 
     Returns:
         Optuna's storage. A connection that broke is replaced before it is used.
@@ -63,9 +66,8 @@ def open_postgres(uri: str) -> RDBStorage:
     with _explained(uri), _connect(uri) as connection:
         # Of two drivers that make the tables at once, one would fail.
         connection.execute("SELECT pg_advisory_lock(%s)", [_key(TABLES)])
-        return RDBStorage(
-            address, engine_kwargs={"pool_pre_ping": True, "connect_args": dict(CONNECTION)}
-        )
+        pool = {"pool_pre_ping": True} if stays else {"poolclass": NullPool}
+        return RDBStorage(address, engine_kwargs={"connect_args": dict(CONNECTION), **pool})
 
 
 class PostgresLock:
@@ -198,7 +200,7 @@ def is_away(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             return True
-        error = getattr(error, "orig", None) or error.__cause__ or error.__context__
+        error = getattr(error, "orig", None) or error.__cause__
     return False
 
 

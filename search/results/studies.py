@@ -29,7 +29,7 @@ def load_study(name: str, folder: Path) -> LeadingStudy:
             links.
     """
     uri = find_uri(name, folder)
-    storage = _read_file(folder) if uri is None else open_postgres(uri)
+    storage = _read_file(folder) if uri is None else open_postgres(uri, stays=False)
     try:
         names = optuna.get_all_study_names(storage)
     except BROKEN as exc:

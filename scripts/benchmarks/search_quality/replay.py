@@ -5,11 +5,11 @@ played: it asks for the space's hyperparameters and answers every epoch by a cur
 (surrogates.py says how, and how well it predicts lines that were left out). KerasTuner's oracles and a plain Optuna loop get the same curves.
 Lookback begins with the space's own defaults, as in life; "blind" it begins with values at random, as the others do.
 Everybody spends the same epochs, one trial at a time; best so far is the trial that looks best, judged by what its
-whole training reaches without a seed's luck. Prints, for each task, how many trials that took; the median epochs after
-which that is as good as the median of random searches after --goal whole trainings, and how many times fewer these are; the
-regret, on average over all epochs (the area under it) and at the end (0: the best line of the table; 1: one random
-training), each with its 95 % bootstrap interval over seeds; and by what part of the table's range the best of those that
-were pruned would have become better than the best of the others, on average.
+whole training reaches without a seed's luck. Prints, for each task, how many trials the budgets were enough for (medians); the median epochs
+after which the best so far is as good as the median of random searches after --goal whole trainings, and how many times
+fewer these are; the regret, on average over all epochs (the area under it) and after each budget (0: the best line of the
+table; 1: one random training), with its 95 % bootstrap interval over seeds; and by what part of the table's range the best
+of those that were pruned would have become better than the best of the others, on average.
 """
 
 import argparse
@@ -349,12 +349,12 @@ class Played:
 
     Attributes:
         best: The quality of its best so far at every point of the budget, of shape (points,).
-        trials: How many trials the budget was enough for.
+        ends: The epochs that were spent when each trial ended.
         lost: How much better the best of those that were pruned would have become than the best of the others.
     """
 
     best: list[float]
-    trials: int
+    ends: list[int]
     lost: float
 
 
@@ -379,7 +379,7 @@ def play(task: str, name: str, seed: int, budget: int) -> Played:
     whole = [sign * quality for *_, quality, pruned in evaluations if not pruned]
     return Played(
         best=best,
-        trials=len(evaluations),
+        ends=[spent for spent, _ in steps],
         lost=max(0.0, max(lost, default=-np.inf) - max(whole, default=np.inf)),
     )
 
@@ -387,7 +387,7 @@ def play(task: str, name: str, seed: int, budget: int) -> Played:
 def compare(
     studies: Mapping[str, Sequence[Played]],
     surrogate: Surrogate,
-    budget: int,
+    budgets: Sequence[int],
     goal: tuple[int, Any],
 ) -> list[list[str]]:
     """Work out one task's lines.
@@ -395,7 +395,7 @@ def compare(
     Args:
         studies: By contender, one a seed.
         surrogate: The task's.
-        budget: Whole trainings.
+        budgets: Whole trainings, rising; the last is what the studies had.
         goal: Whole trainings of the random searches to compare with, and what each found, of shape
             (seeds,).
 
@@ -403,7 +403,8 @@ def compare(
         A row of words a contender.
     """
     table = surrogate.table
-    axis = np.linspace(0, budget * table.epochs, POINTS + 1)[1:]
+    axis = np.linspace(0, budgets[-1] * table.epochs, POINTS + 1)[1:]
+    after = [np.searchsorted(axis, budget * table.epochs) for budget in budgets]
     sign = 1.0 if table.direction == "maximize" else -1.0
     qualities = sign * np.array([surrogate.quality(values) for values in table.parameters])
     best, usual = qualities.max(), np.median(qualities)
@@ -417,17 +418,21 @@ def compare(
             (good >= target).any(axis=1), axis[np.argmax(good >= target, axis=1)], np.inf
         )
         regret = (best - np.where(np.isneginf(good), usual, good)) / (best - usual)
+        ends = [np.array(one.ends) for one in played]
+        trials = [
+            np.median([(one <= budget * table.epochs).sum() for one in ends]) for budget in budgets
+        ]
         draws = np.median(rng.choice(spans, (DRAWS, len(spans))), axis=1)
         low, high = whole / np.quantile(draws, (0.975, 0.025), method="inverted_cdf")
         rows.append(
             [
                 name,
                 str(len(own)),
-                f"{np.median([one.trials for one in played]):.0f}",
+                ", ".join(f"{count:.0f}" for count in trials),
                 f"{np.median(spans):,.0f}",
                 f"{whole / np.median(spans):.1f} [{low:.1f}, {high:.1f}]",
                 write_mean(regret.mean(axis=1), rng),
-                write_mean(regret[:, -1], rng),
+                *(write_mean(regret[:, point], rng) for point in after),
                 f"{100 * np.mean([one.lost for one in played]) / np.ptp(qualities):.1f} %",
             ]
         )
@@ -447,7 +452,13 @@ def main() -> int:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--contenders", nargs="+", choices=sorted(CONTENDERS))
     parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--budget", type=int, default=60, help="whole trainings")
+    parser.add_argument(
+        "--budgets",
+        nargs="+",
+        type=int,
+        default=[7, 20, 60],
+        help="whole trainings, rising: the studies have the last, and are looked at after each",
+    )
     parser.add_argument(
         "--goal", type=int, default=100, help="whole trainings of the random search to reach"
     )
@@ -457,7 +468,7 @@ def main() -> int:
         one for one in CONTENDERS if one in (arguments.contenders or CONTENDERS) or one == "random"
     ]
     jobs = [
-        (task, name, seed, arguments.budget)
+        (task, name, seed, arguments.budgets[-1])
         for task in arguments.tasks
         for name in chosen
         for seed in range(max(1, arguments.seeds // SLOW.get(name, 1)))
@@ -477,7 +488,7 @@ def main() -> int:
             studies[task].setdefault(name, []).append(one)
             if done % 50 == 0:
                 print(f"{done} of {len(jobs)} studies", file=sys.stderr, flush=True)
-    console = Console(width=160)
+    console = Console(width=220)
     for task, own in studies.items():
         surrogate = make_surrogate(task)
         console.print(f"{task}: {surrogate.describe()}.", soft_wrap=True)
@@ -489,13 +500,13 @@ def main() -> int:
             "epochs to random's end",
             "times fewer",
             "mean regret",
-            "regret at the end",
+            *(f"regret after {budget}" for budget in arguments.budgets),
             "lost by pruning",
         )
         for head in heads:
             drawing.add_column(head, justify="right" if head else "left")
         goal = arguments.goal, np.array(found[task])
-        for row in compare(own, surrogate, arguments.budget, goal):
+        for row in compare(own, surrogate, arguments.budgets, goal):
             drawing.add_row(*row)
         console.print(drawing)
     return 0
