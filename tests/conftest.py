@@ -1,8 +1,9 @@
 """What several test modules need."""
 
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -60,3 +61,12 @@ def storage_folder(store_template: Path, tmp_path: Path) -> Path:
     folder.mkdir()
     shutil.copyfile(store_template, folder / "mlflow.db")
     return folder
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[ModuleType]:
+    """Ray on this machine, for all tests of this process: it takes seconds to start."""
+    ray = pytest.importorskip("ray", reason="needs the extra 'cluster'")
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield ray
+    ray.shutdown()

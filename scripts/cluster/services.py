@@ -1,15 +1,20 @@
 """PostgreSQL, an MLflow server and Ray on this machine's loopback: started, handed out by address, taken down."""
 
+import importlib.util
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 HOST = "127.0.0.1"
 USER = "lookback"
@@ -149,3 +154,119 @@ def run_postgres() -> Iterator[Postgres]:
             server.stop()
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A server of our own on the loopback.
+
+    Attributes:
+        address: Where it is.
+        environment: What a program needs in its environment to be let in.
+    """
+
+    address: str
+    environment: Mapping[str, str]
+
+
+@contextmanager
+def run_mlflow(postgres: Postgres, folder: Path) -> Iterator[Service]:
+    """Run an MLflow server that asks for a password, with its runs and its users in PostgreSQL.
+
+    Args:
+        postgres: A server that runs.
+        folder: Where artifacts are kept, which clients send and fetch through the server.
+
+    Yields:
+        The server, which answers.
+
+    Raises:
+        Missing: If it is not installed.
+    """
+    if importlib.util.find_spec("flask_wtf") is None:
+        raise Missing("MLflow's users need the extra 'cluster': scripts/run --extra cluster ...")
+    from search.results.serving import serve_store  # noqa: PLC0415 - MLflow takes a second
+
+    names = ("mlflow", "mlflow_users")
+    for name in names:
+        postgres.create(name)
+    runs, users = (
+        postgres.address(name).replace("postgresql:", "postgresql+psycopg:") for name in names
+    )
+    port, password = free_port(), secrets.token_urlsafe(24)
+    with tempfile.TemporaryDirectory(prefix="lookback-mlflow-") as place:
+        settings = Path(place) / "auth.ini"
+        settings.write_text(
+            f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {users}\n"
+            f"admin_username = {USER}\n"
+            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        )
+        environment = {
+            **postgres.environment,
+            "MLFLOW_AUTH_CONFIG_PATH": str(settings),
+            "MLFLOW_AUTH_ADMIN_PASSWORD": password,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(24),
+        }
+        words = ["--app-name", "basic-auth"]
+        with serve_store(runs, port, folder, words=words, environment=environment):
+            told = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": password}
+            yield Service(address=f"http://{HOST}:{port}", environment=told)
+
+
+@contextmanager
+def run_ray(cpus: int) -> Iterator[Service]:
+    """Run a Ray cluster of this machine, which asks for a token.
+
+    Args:
+        cpus: The cores that it hands out.
+
+    Yields:
+        The cluster, which answers.
+
+    Raises:
+        Missing: If it is not installed.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise Missing("Ray needs the extra 'cluster': scripts/run --extra cluster ...")
+    port = free_port()
+    secret = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # so it listens on the loopback alone
+    }
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+    command += [f"--node-ip-address={HOST}", f"--port={port}", f"--num-cpus={cpus}"]
+    command += ["--include-dashboard=false", f"--ray-client-server-port={free_port()}"]
+    with tempfile.TemporaryFile() as log:
+        head = subprocess.Popen(
+            command,
+            env={**os.environ, **secret},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            _wait_for_port(head, port, log)
+            yield Service(address=f"{HOST}:{port}", environment=secret)
+        finally:
+            head.terminate()
+            try:
+                head.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(head.pid, signal.SIGKILL)
+                head.wait()
+
+
+def _wait_for_port(process: "subprocess.Popen[bytes]", port: int, log: IO[bytes]) -> None:
+    until = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            socket.create_connection((HOST, port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    log.seek(0)
+    raise RuntimeError(f"Ray did not start: {log.read().decode(errors='replace').strip()}")

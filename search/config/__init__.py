@@ -2,6 +2,7 @@
 
 from search.config.reading import load_config, make_config, parse_config
 from search.config.sections import (
+    ClusterConfig,
     Kind,
     LimitsConfig,
     ObjectiveConfig,
@@ -27,6 +28,7 @@ __all__ = [
     "PATHS",
     "SOURCES",
     "ArraysData",
+    "ClusterConfig",
     "DigitsData",
     "Kind",
     "LimitsConfig",

@@ -265,10 +265,10 @@ class WinnerConfig(Section):
 class WorkersConfig(Section):
     """Who trains."""
 
-    executor: Literal["processes", "inline"] = "processes"
-    """processes: warm worker processes; inline: in the driver's own process, one at a time, for debugging."""
+    executor: Literal["processes", "ray", "inline"] = "processes"
+    """processes: warm worker processes; ray: workers on the machines of a Ray cluster (extra cluster); inline: in the driver's own process, one at a time, for debugging."""
     count: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """Trials trained at once. auto: one a GPU, or one a core (at most 8), as far as there is memory for so many of the default candidate. More than there are GPUs share them, each with its part of the memory and no more."""
+    """Trials trained at once. auto: one a GPU, or one a core (at most 8), as far as there is memory for so many of the default candidate; with ray, as many as the cluster has room for at the start. A number that a cluster has no room for yet has its workers once machines come. More than there are GPUs share them, each with its part of the memory and no more."""
     trials_each: int = Field(20, ge=1)
     """Trials after which a worker process is replaced, since TensorFlow's memory grows with each."""
     recycle_mb: int = Field(4096, ge=1)
@@ -279,6 +279,38 @@ class WorkersConfig(Section):
     """Time without an epoch's end after which a worker is taken for hung, in seconds: it is ended, and its trial taken up again."""
     max_restarts: int = Field(2, ge=0)
     """Times that a trial is taken up again after its worker died, from its last epoch."""
+
+
+class ClusterConfig(Section):
+    """The Ray cluster of workers.executor 'ray', and what each of its workers gets."""
+
+    address: str = "auto"
+    """auto: the cluster that this machine belongs to, or that RAY_ADDRESS names; host:port of its head; ray://host:10001 from outside; local: one on this machine alone, for the time of the launch."""
+    cpus: float = Field(1, ge=0)
+    """Cores of a worker: a whole number of them is its alone on its machine."""
+    gpus: float = Field(0, ge=0)
+    """GPUs of a worker: a whole number, or a part of one that it shares, each with its part of the memory."""
+    memory_mb: int | None = Field(None, ge=1)
+    """Memory that Ray puts aside for a worker as it places it, in MiB; what it may take at most is workers.max_memory_mb."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _check_gpus(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError(
+                f"cluster.gpus must be a whole number, or below 1 for a part of one GPU. "
+                f"Received: gpus={gpus:g}."
+            )
+        return gpus
+
+    @model_validator(mode="after")
+    def _check_room(self) -> "ClusterConfig":
+        if not (self.cpus or self.gpus or self.memory_mb):
+            raise ValueError(
+                "cluster.cpus must be above 0 where neither cluster.gpus nor cluster.memory_mb is: Ray "
+                "would place all workers on one machine. Received: cpus=0."
+            )
+        return self
 
 
 class TrackingConfig(Section):

@@ -9,6 +9,7 @@ from search.config.sections import (
     METRICS,
     NAME_PATTERN,
     BudgetConfig,
+    ClusterConfig,
     ExportConfig,
     LimitsConfig,
     ObjectiveConfig,
@@ -54,6 +55,7 @@ class StudyConfig(Section):
     budget: BudgetConfig = BudgetConfig()
     winner: WinnerConfig = WinnerConfig()
     workers: WorkersConfig = WorkersConfig()
+    cluster: ClusterConfig = ClusterConfig()
     tracking: TrackingConfig = TrackingConfig()
     export: ExportConfig = ExportConfig()
     storage: StorageConfig = StorageConfig()

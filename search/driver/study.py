@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 
@@ -22,6 +22,7 @@ from search.driver.executors.devices import choose_slots, find_backend, visible_
 from search.driver.executors.inline import InlineExecutor
 from search.driver.executors.memory import count_fitting, free_memory_mb
 from search.driver.executors.processes import ProcessExecutor
+from search.driver.executors.ray import RayExecutor
 from search.driver.folders import log_path, make_folder
 from search.driver.interrupts import watch_interrupts
 from search.driver.leaderboard import TrialRow
@@ -135,7 +136,7 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
             _send_what_waits(config, folder, view, finished)
             return summarize(config, finished, Ending.FINISHED)
         setup = _make_setup(config, folder, data_folder)
-        executor = _start_workers(config, choose_slots(config.workers.count), setup, stack)
+        executor = _start_workers(config, config.workers.count, setup, stack)
         view.say(f"Starting {executor.slots} workers.")
         tracking = _load_tracking()
         tracking.ready_store(config.tracking, folder)  # while the workers come up
@@ -263,12 +264,14 @@ def _best_naive(baselines: Sequence[Baseline], metric: str, direction: str) -> f
 
 
 def _start_workers(
-    config: StudyConfig, slots: int, setup: WorkerSetup, stack: ExitStack
+    config: StudyConfig, count: int | Literal["auto"], setup: WorkerSetup, stack: ExitStack
 ) -> Executor:
     """Start loading what workers need; they end with the stack."""
     executor: Executor = InlineExecutor()
     if config.workers.executor == "processes":
-        executor = ProcessExecutor(slots)
+        executor = ProcessExecutor(choose_slots(count))
+    elif config.workers.executor == "ray":
+        executor = RayExecutor(count, config.cluster)
     stack.callback(executor.stop)
     executor.start(setup)
     return executor
@@ -280,8 +283,9 @@ def _list_space(
     """List the space, and leave no more workers than find room in this machine's memory."""
     listed, ready = list_space(room)
     slots = room.executor.slots
-    # Not on GPUs: there each worker has one, or was asked to share it.
-    if room.config.workers.count != "auto" or visible_gpus():
+    workers = room.config.workers
+    # Not on GPUs, where each worker has one or was asked to share it, and not where Ray knows of memory.
+    if workers.count != "auto" or workers.executor != "processes" or visible_gpus():
         return room, listed, ready
     fitting = count_fitting(slots, listed.memory_mb, free_memory_mb())
     if fitting == slots:

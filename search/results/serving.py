@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -47,13 +47,22 @@ def choose_port(port: int | None) -> int:
 
 
 @contextlib.contextmanager
-def serve_store(uri: str, port: int, artifacts: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the MLflow UI until the block is left.
+def serve_store(
+    uri: str,
+    port: int,
+    artifacts: Path,
+    *,
+    words: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the MLflow UI, which is its server too, until the block is left.
 
     Args:
         uri: Address of a database.
         port: A free port.
         artifacts: Where artifacts go that are sent through the server.
+        words: What ``mlflow server`` is told besides.
+        environment: What its environment holds besides.
 
     Yields:
         The server's process, which answers.
@@ -63,7 +72,7 @@ def serve_store(uri: str, port: int, artifacts: Path) -> Iterator[subprocess.Pop
     """
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
     command += ["--host", HOST, "--port", str(port)]
-    command += ["--artifacts-destination", artifacts.absolute().as_uri()]
+    command += ["--artifacts-destination", artifacts.absolute().as_uri(), *words]
     settings = {
         # By the environment, since an address may hold a password and `ps` shows command lines.
         "MLFLOW_BACKEND_STORE_URI": uri,
@@ -73,7 +82,7 @@ def serve_store(uri: str, port: int, artifacts: Path) -> Iterator[subprocess.Pop
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             command,
-            env={**os.environ, **settings},
+            env={**os.environ, **settings, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

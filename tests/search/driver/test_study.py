@@ -4,6 +4,7 @@ import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import optuna
@@ -449,16 +450,19 @@ def test_an_objective_that_the_validation_targets_do_not_define_is_told(
         run_study(config, QuietView())
 
 
-def test_inline_and_processes_find_the_same(
-    waves: Path, tmp_path: Path, store_template: Path
+def test_every_executor_finds_the_same(
+    waves: Path, tmp_path: Path, store_template: Path, ray_cluster: ModuleType
 ) -> None:
-    found = []
-    for executor in ("inline", "processes"):
+    found = {}
+    for executor in ("inline", "processes", "ray"):
         folder = tmp_path / executor
         folder.mkdir()
         (folder / "mlflow.db").write_bytes(store_template.read_bytes())
         workers = {"executor": executor, "count": 1}
         config = wave_study(waves, folder, workers=workers, budget={"trials": 2})
-        found.append([(dict(r.parameters), r.value) for r in run_study(config, QuietView()).rows])
-    assert [parameters for parameters, _ in found[0]] == [parameters for parameters, _ in found[1]]
-    assert [value for _, value in found[0]] == pytest.approx([value for _, value in found[1]])
+        rows = run_study(config, QuietView()).rows
+        found[executor] = [(dict(r.parameters), r.value) for r in rows]
+    for other in ("processes", "ray"):
+        assert [one for one, _ in found[other]] == [one for one, _ in found["inline"]]
+        values = [value for _, value in found["inline"]]
+        assert [value for _, value in found[other]] == pytest.approx(values)

@@ -4,16 +4,17 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from search.config import make_config
+from search.config import ClusterConfig, make_config
 from search.driver.executors.base import Executor
 from search.driver.executors.inline import InlineExecutor
 from search.driver.executors.processes import ProcessExecutor
+from search.driver.executors.ray import RayExecutor
 from search.messages import (
     EpochReport,
     FromWorker,
@@ -43,12 +44,16 @@ def setup(tmp_path: Path) -> WorkerSetup:
     )
 
 
-@pytest.fixture(
-    params=[lambda: InlineExecutor(WORKER), lambda: ProcessExecutor(2, WORKER)],
-    ids=["inline", "processes"],
-)
+@pytest.fixture(params=["inline", "processes", "ray"])
 def executor(request: pytest.FixtureRequest, setup: WorkerSetup) -> Iterator[Executor]:
-    executor = request.param()
+    if request.param == "ray":
+        request.getfixturevalue("ray_cluster")
+    made: dict[str, Callable[[], Executor]] = {
+        "inline": lambda: InlineExecutor(WORKER),
+        "processes": lambda: ProcessExecutor(2, WORKER),
+        "ray": lambda: RayExecutor(2, ClusterConfig(), WORKER),
+    }
+    executor = made[request.param]()
     executor.start(setup)
     yield executor
     executor.stop()

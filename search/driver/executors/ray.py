@@ -1,0 +1,308 @@
+"""Workers that Ray places on the machines of a cluster, one actor a slot."""
+
+import importlib
+import importlib.util
+import os
+import pkgutil
+import queue
+import re
+import sys
+import threading
+import traceback
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from search.config import ClusterConfig
+from search.driver.executors.base import WORKER, Arrival
+from search.driver.executors.claims import claim_cores
+from search.driver.executors.devices import USABLE, gpu_memory_mb, visible_gpus
+from search.driver.executors.memory import limit_memory
+from search.driver.executors.starting import QUIET, send_output
+from search.errors import ConfigError
+from search.messages import FromWorker, Stop, ToWorker, WorkerDied, WorkerFailed, WorkerSetup
+
+QUIET_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
+"""Set before Ray is loaded: nothing is sent to anybody."""
+REASON = 500
+"""Letters of what Ray says of an actor that died."""
+CALLS = 3
+"""Calls that an actor answers at once: what it is told, while it is waited for."""
+
+
+class RayExecutor:
+    """One actor a slot, each with the cores, memory and part of a GPU that Ray was asked for.
+
+    Ray never runs anything twice of itself: what becomes of a dead worker's trial is decided by the
+    driver. A slot for which the cluster has no room has its worker once there is some, so that machines that
+    come bring slots and those that leave take theirs.
+
+    Args:
+        count: Workers at once, where there is room; "auto" for as many as there is room for at the start.
+        cluster: Where Ray is, and what each worker gets.
+        worker: Path of the workers' entry point.
+    """
+
+    slots = 0
+
+    def __init__(
+        self, count: int | Literal["auto"], cluster: ClusterConfig, worker: str = WORKER
+    ) -> None:
+        self._count = count
+        self._cluster = cluster
+        self._worker = worker
+        self._actors: dict[int, Any] = {}
+        self._waited: dict[Any, int] = {}
+        self._ours = False
+
+    def start(self, setup: WorkerSetup) -> None:
+        """Ask Ray for an actor a slot, and return at once.
+
+        Raises:
+            ConfigError: If Ray is not installed, or no cluster answers.
+        """
+        self._ray = load_ray()
+        self._ours = connect(self._ray, self._cluster)
+        self.slots = (
+            _count_slots(self._ray, self._cluster) if self._count == "auto" else self._count
+        )
+        self._probe = setup.weights / f".seen_{uuid.uuid4().hex}"
+        self._probe.touch()
+        self._setup = setup
+        for slot in range(self.slots):
+            self._start(slot)
+
+    def send(self, slot: int, message: ToWorker) -> None:
+        """Send to a slot's actor; what a dead one misses, ``receive`` makes known."""
+        self._actors[slot].hear.remote(message)
+
+    def receive(self, max_seconds: float) -> Sequence[Arrival]:
+        """Wait until any actor says something or dies."""
+        arrivals: list[Arrival] = []
+        for ref in self._wait(max_seconds):
+            slot = self._waited.pop(ref)
+            try:
+                said = self._ray.get(ref)
+            except self._ray.exceptions.RayError as exc:
+                arrivals.append((slot, self._bury(slot, exc)))
+                self._start(slot)
+                continue
+            arrivals += [(slot, message) for message in said]
+            self._listen(slot)
+        return arrivals
+
+    def _wait(self, max_seconds: float) -> Sequence[Any]:
+        """Wait until something is there, then take all that is."""
+        waited = list(self._waited)
+        try:
+            done, _ = self._ray.wait(waited, timeout=max_seconds)
+            if done:
+                done, _ = self._ray.wait(waited, num_returns=len(waited), timeout=0)
+        except SystemError as exc:  # Ray's way to say that a signal's handler raised meanwhile
+            raise exc.__cause__ or exc from None
+        return list(done)
+
+    def prepare(self, slot: int) -> None:
+        """Do nothing: a second actor would need the room of the first."""
+
+    def replace(self, slot: int) -> None:
+        """End an idle actor, and have another in its slot."""
+        self._forget(slot)
+        self._ray.kill(self._actors.pop(slot))
+        self._start(slot)
+
+    def kill(self, slot: int) -> None:
+        """End an actor at once."""
+        self._ray.kill(self._actors[slot])
+
+    def stop(self) -> None:
+        """End all actors at once, and Ray where it was started here."""
+        for actor in self._actors.values():
+            self._ray.kill(actor)
+        self._actors.clear()
+        self._waited.clear()
+        self._probe.unlink(missing_ok=True)
+        if self._ours:
+            self._ray.shutdown()
+
+    def _start(self, slot: int) -> None:
+        asked = {
+            "num_cpus": self._cluster.cpus,
+            "num_gpus": self._cluster.gpus,
+            "memory": self._cluster.memory_mb and self._cluster.memory_mb * 2**20,
+        }
+        log = self._setup.log
+        setup = replace(self._setup, log=log.with_name(f"{log.stem}_{slot}{log.suffix}"))
+        made = self._ray.remote(_Actor).options(
+            **asked, max_restarts=0, max_task_retries=0, max_concurrency=CALLS
+        )
+        home = _Home(probe=self._probe, place=Path.cwd(), path=tuple(sys.path))
+        self._actors[slot] = made.remote(self._worker, setup, self._cluster, home)
+        self._listen(slot)
+
+    def _listen(self, slot: int) -> None:
+        self._waited[self._actors[slot].speak.remote()] = slot
+
+    def _forget(self, slot: int) -> None:
+        self._waited = {ref: other for ref, other in self._waited.items() if other != slot}
+
+    def _bury(self, slot: int, error: Exception) -> WorkerDied:
+        self._ray.kill(self._actors.pop(slot))  # one that is only out of reach must not go on
+        words = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split())[:REASON]
+        return WorkerDied(
+            reason=f"worker {slot} was lost: {words}",
+            out_of_memory=isinstance(error, self._ray.exceptions.OutOfMemoryError)
+            or "low on memory" in words,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """A channel between the worker's thread and those that answer Ray."""
+
+    orders: "queue.SimpleQueue[ToWorker]"
+    said: "queue.SimpleQueue[FromWorker]"
+
+    def send(self, message: FromWorker) -> None:
+        self.said.put(message)
+
+    def recv(self) -> ToWorker:
+        order = self.orders.get()
+        if isinstance(order, Stop):
+            raise EOFError
+        return order
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Home:
+    """Where the driver runs, for actors that run there too or see the same files.
+
+    Attributes:
+        probe: A file that all see who see the storage folder.
+        place: The working directory, from which paths in a study file start.
+        path: Where Python finds modules, those of a person's own space among them.
+    """
+
+    probe: Path
+    place: Path
+    path: tuple[str, ...]
+
+    def enter(self) -> None:
+        """Be there, as far as it exists."""
+        if self.place.is_dir():
+            os.chdir(self.place)
+        sys.path += [one for one in self.path if one not in sys.path]
+
+
+class _Actor:
+    """A worker in a process of Ray's: what it says is waited for, what it is told is queued."""
+
+    def __init__(
+        self, worker: str, setup: WorkerSetup, cluster: ClusterConfig, home: _Home
+    ) -> None:
+        self._line = _Line(orders=queue.SimpleQueue(), said=queue.SimpleQueue())
+        try:
+            if not home.probe.exists():
+                self._line.send(_refuse_folder(setup.config.storage.folder))
+                return
+            home.enter()
+            setup = replace(setup, **_prepare(setup, cluster))
+            serve = pkgutil.resolve_name(worker)
+        except Exception:  # noqa: BLE001 - the driver raises it; raised here, another worker would follow
+            self._line.send(WorkerFailed(traceback=traceback.format_exc()))
+            return
+        threading.Thread(target=serve, args=(self._line, setup), daemon=True).start()
+
+    def hear(self, message: ToWorker) -> None:
+        """Take what the driver says."""
+        self._line.orders.put(message)
+
+    def speak(self) -> list[FromWorker]:
+        """Wait until the worker says something, and hand out all that it has said."""
+        said = [self._line.said.get()]
+        while not self._line.said.empty():
+            said.append(self._line.said.get())
+        return said
+
+
+def _prepare(setup: WorkerSetup, cluster: ClusterConfig) -> dict[str, Any]:
+    """Give this process its share of the machine; return what the worker is to know of it."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    send_output(setup.log)
+    if setup.config.workers.max_memory_mb is not None:
+        limit_memory(setup.config.workers.max_memory_mb)
+    gpus = visible_gpus() if cluster.gpus else ()
+    if not gpus:
+        return {"cores": claim_cores(cluster.cpus)}
+    sharers = max(1, int(1 / cluster.gpus))
+    memory = gpu_memory_mb(gpus[0])
+    if sharers > 1:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{USABLE / sharers:.3f}")
+        memory = memory and int(USABLE * memory / sharers)
+    return {"gpu": gpus[0], "gpu_sharers": sharers, "gpu_memory_mb": memory}
+
+
+def _refuse_folder(folder: Path) -> WorkerFailed:
+    where = os.uname().nodename
+    return WorkerFailed(
+        traceback="",
+        mistake=f"storage.folder must be one that all machines of the cluster see under the same path, "
+        f"where checkpoints and weights are handed on. Received: {str(folder)!r}, which {where} does "
+        f"not see. Name one on shared files, and launch again.",
+    )
+
+
+def load_ray() -> Any:
+    """Load Ray.
+
+    Returns:
+        The module.
+
+    Raises:
+        ConfigError: If it is not installed.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError(
+            "workers.executor must be 'processes' where Ray is not installed. Received: 'ray'. "
+            "Launch by `scripts/run --extra cluster ...`."
+        )
+    for name, value in QUIET_RAY.items():
+        os.environ.setdefault(name, value)
+    return importlib.import_module("ray")
+
+
+def connect(ray: Any, cluster: ClusterConfig) -> bool:
+    """Connect to a cluster, unless this process is.
+
+    Args:
+        ray: The module.
+        cluster: Where it is.
+
+    Returns:
+        Whether this process has connected now, and is to disconnect.
+
+    Raises:
+        ConfigError: If none answers.
+    """
+    if ray.is_initialized():
+        return False
+    try:
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+    except (ConnectionError, RuntimeError, ValueError) as exc:
+        raise ConfigError(
+            f"cluster.address must be that of a Ray cluster that answers: {' '.join(str(exc).split())} "
+            f"Received: {cluster.address!r}. Start one with `ray start --head`, or write 'local'."
+        ) from None
+    return True
+
+
+def _count_slots(ray: Any, cluster: ClusterConfig) -> int:
+    """Count the workers that a cluster has room for, one at least."""
+    there = ray.cluster_resources()
+    rooms = [there.get("CPU", 0) / cluster.cpus] if cluster.cpus else []
+    rooms += [there.get("GPU", 0) / cluster.gpus] if cluster.gpus else []
+    rooms += [there.get("memory", 0) / 2**20 / cluster.memory_mb] if cluster.memory_mb else []
+    return max(1, int(min(rooms)))

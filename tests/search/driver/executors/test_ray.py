@@ -1,0 +1,177 @@
+"""Workers on a Ray cluster of this machine: what is lost with an actor or a machine, and what is said of it."""
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from search.config import ClusterConfig, make_config
+from search.driver.executors.ray import RayExecutor
+from search.errors import ConfigError
+from search.messages import (
+    EpochReport,
+    FromWorker,
+    ScoreMembers,
+    TrainTrial,
+    TrialScored,
+    WorkerDied,
+    WorkerFailed,
+    WorkerReady,
+    WorkerSetup,
+)
+
+WORKER = "scripted_worker:serve"
+ROOT = Path(__file__).parents[4]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> WorkerSetup:
+    return WorkerSetup(
+        config=make_config({"name": "cluster"}),
+        data=tmp_path,
+        weights=tmp_path,
+        log=tmp_path / "worker.log",
+    )
+
+
+@pytest.fixture
+def executor(ray_cluster: ModuleType, setup: WorkerSetup) -> Iterator[RayExecutor]:
+    executor = RayExecutor(2, ClusterConfig(), WORKER)
+    executor.start(setup)
+    yield executor
+    executor.stop()
+
+
+def wait_for(executor: RayExecutor, kind: type, count: int = 1) -> list[tuple[int, FromWorker]]:
+    seen: list[tuple[int, FromWorker]] = []
+    while sum(isinstance(message, kind) for _, message in seen) < count:
+        seen += executor.receive(5.0)
+    return seen
+
+
+def test_a_killed_actor_is_noticed_and_followed_by_another(executor: RayExecutor) -> None:
+    wait_for(executor, WorkerReady, 2)
+    executor.send(1, TrainTrial(number=666, seed=0))
+    slot, death = wait_for(executor, WorkerDied)[-1]
+    assert slot == 1
+    assert isinstance(death, WorkerDied)
+    assert "worker 1 was lost: The actor died" in death.reason
+    assert not death.out_of_memory
+    assert [slot for slot, _ in wait_for(executor, WorkerReady)] == [1]
+
+
+def test_a_busy_actor_is_ended_at_once(executor: RayExecutor) -> None:
+    wait_for(executor, WorkerReady, 2)
+    executor.send(0, TrainTrial(number=99, seed=0))
+    wait_for(executor, EpochReport)
+    executor.kill(0)
+    assert wait_for(executor, WorkerDied)[-1][0] == 0
+    assert wait_for(executor, WorkerReady)[-1][0] == 0
+
+
+def test_output_goes_to_the_slots_log(executor: RayExecutor, setup: WorkerSetup) -> None:
+    wait_for(executor, WorkerReady, 2)
+    executor.send(1, TrainTrial(number=1, seed=0))
+    wait_for(executor, EpochReport)
+    assert "worker speaks" in setup.log.with_name("worker_1.log").read_text()
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores to share")
+def test_actors_have_cores_of_their_own(executor: RayExecutor) -> None:
+    wait_for(executor, WorkerReady, 2)
+    for slot in range(2):
+        executor.send(slot, ScoreMembers(members=()))
+        scored = wait_for(executor, TrialScored)[-1][1]
+        assert isinstance(scored, TrialScored)
+        assert scored.metrics["cores"] == 1
+
+
+def test_no_actor_stays_behind(executor: RayExecutor) -> None:
+    ready = wait_for(executor, WorkerReady, 2)
+    lines = [os.pidfd_open(m.pid) for _, m in ready if isinstance(m, WorkerReady)]
+    executor.stop()
+    for line in lines:
+        assert select.select([line], [], [], 10.0)[0] == [line]
+        os.close(line)
+
+
+def test_a_slot_without_room_has_its_worker_once_there_is_some(
+    ray_cluster: ModuleType, setup: WorkerSetup
+) -> None:
+    executor = RayExecutor(3, ClusterConfig(), WORKER)
+    executor.start(setup)
+    try:
+        ready = wait_for(executor, WorkerReady, 2)
+        assert list(executor.receive(0.5)) == []
+        there = {slot for slot, _ in ready}
+        (missing,) = {0, 1, 2} - there
+        first = min(there)
+        executor.send(first, TrainTrial(number=666, seed=0))
+        # In the room of the one that died comes up the one that waited, or its own successor.
+        assert wait_for(executor, WorkerReady)[-1][0] in (missing, first)
+    finally:
+        executor.stop()
+
+
+def test_as_many_workers_as_there_is_room_for(ray_cluster: ModuleType, setup: WorkerSetup) -> None:
+    executor = RayExecutor("auto", ClusterConfig(cpus=1), WORKER)
+    executor.start(setup)
+    executor.stop()
+    assert executor.slots == 2
+
+
+def test_a_worker_that_cannot_begin_is_a_bug_and_not_a_death(
+    ray_cluster: ModuleType, setup: WorkerSetup
+) -> None:
+    executor = RayExecutor(1, ClusterConfig(), "no_such_module:serve")
+    executor.start(setup)
+    try:
+        told = wait_for(executor, WorkerFailed)[-1][1]
+    finally:
+        executor.stop()
+    assert isinstance(told, WorkerFailed)
+    assert "No module named 'no_such_module'" in told.traceback
+
+
+def test_a_folder_that_an_actor_does_not_see_is_the_persons_to_mend(
+    executor: RayExecutor, setup: WorkerSetup
+) -> None:
+    wait_for(executor, WorkerReady, 2)
+    executor._probe.unlink()
+    executor.replace(0)
+    told = wait_for(executor, WorkerFailed)[-1][1]
+    assert isinstance(told, WorkerFailed)
+    assert told.mistake.startswith(
+        "storage.folder must be one that all machines of the cluster see"
+    )
+
+
+def test_a_cluster_that_does_not_answer_is_named(free_port: int) -> None:
+    address = f"127.0.0.1:{free_port}"
+    script = (
+        "from search.config import ClusterConfig\n"
+        "from search.driver.executors.ray import connect, load_ray\n"
+        f"connect(load_ray(), ClusterConfig(address={address!r}))\n"
+    )
+    pytest.importorskip("ray", reason="needs the extra 'cluster'")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert "cluster.address must be that of a Ray cluster that answers" in done.stderr
+    assert "ray start --head" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"gpus": 1.5}, "whole number, or below 1"), ({"cpus": 0}, "cluster.cpus must be above 0")],
+)
+def test_a_wrong_share_is_refused(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_config({"name": "a", "cluster": settings})
