@@ -67,6 +67,7 @@ def storage_folder(store_template: Path, tmp_path: Path) -> Path:
 def ray_cluster() -> Iterator[ModuleType]:
     """Ray on this machine, for all tests of this process: it takes seconds to start."""
     ray = pytest.importorskip("ray", reason="needs the extra 'cluster'")
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    small = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
+    ray.init(address="local", num_cpus=2, log_to_driver=False, **small)
     yield ray
     ray.shutdown()

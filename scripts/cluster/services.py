@@ -20,6 +20,8 @@ HOST = "127.0.0.1"
 USER = "lookback"
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
+STARTED = b"Ray runtime started"
+LOG_BYTES = 100_000
 SERVER = "postgres"
 """The system's user that PostgreSQL runs as where we are root, as whom it refuses to run."""
 
@@ -213,12 +215,40 @@ def run_mlflow(postgres: Postgres, folder: Path) -> Iterator[Service]:
             yield Service(address=f"http://{HOST}:{port}", environment=told)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ray:
+    """A Ray cluster of our own on the loopback.
+
+    Attributes:
+        address: Of its head.
+        environment: What a program needs in its environment to be let in.
+    """
+
+    address: str
+    environment: Mapping[str, str]
+
+    @contextmanager
+    def run_node(self, cpus: int) -> "Iterator[subprocess.Popen[bytes]]":
+        """Run one more machine of the cluster, for all that Ray knows.
+
+        Args:
+            cpus: The cores that it hands out.
+
+        Yields:
+            Its process, the first of its group: to kill the group is to lose the machine.
+        """
+        words = [f"--address={self.address}", f"--num-cpus={cpus}"]
+        with _run_ray(words, self.environment) as process:
+            yield process
+
+
 @contextmanager
-def run_ray(cpus: int) -> Iterator[Service]:
+def run_ray(cpus: int, *, alone: bool = True) -> Iterator[Ray]:
     """Run a Ray cluster of this machine, which asks for a token.
 
     Args:
-        cpus: The cores that it hands out.
+        cpus: The cores that its head hands out.
+        alone: Whether the head is all of it, and listens on the loopback; else ``run_node`` adds to it.
 
     Yields:
         The cluster, which answers.
@@ -233,40 +263,46 @@ def run_ray(cpus: int) -> Iterator[Service]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # so it listens on the loopback alone
+        **({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"} if alone else {}),  # of one machine alone
     }
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
-    command += [f"--node-ip-address={HOST}", f"--port={port}", f"--num-cpus={cpus}"]
-    command += ["--include-dashboard=false", f"--ray-client-server-port={free_port()}"]
+    words = ["--head", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=false"]
+    words += [f"--ray-client-server-port={free_port()}"]
+    with _run_ray(words, secret):
+        yield Ray(address=f"{HOST}:{port}", environment=secret)
+
+
+@contextmanager
+def _run_ray(
+    words: list[str], environment: Mapping[str, str]
+) -> "Iterator[subprocess.Popen[bytes]]":
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     with tempfile.TemporaryFile() as log:
-        head = subprocess.Popen(
-            command,
-            env={**os.environ, **secret},
+        process = subprocess.Popen(
+            [*command, f"--node-ip-address={HOST}", *words],
+            env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         try:
-            _wait_for_port(head, port, log)
-            yield Service(address=f"{HOST}:{port}", environment=secret)
+            _wait_until_started(process, log)
+            yield process
         finally:
-            head.terminate()
+            process.terminate()
             try:
-                head.wait(STOP_SECONDS)
+                process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                os.killpg(head.pid, signal.SIGKILL)
-                head.wait()
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
 
-def _wait_for_port(process: "subprocess.Popen[bytes]", port: int, log: IO[bytes]) -> None:
+def _wait_until_started(process: "subprocess.Popen[bytes]", log: IO[bytes]) -> None:
     until = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < until:
-        try:
-            socket.create_connection((HOST, port), timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
+        said = os.pread(log.fileno(), LOG_BYTES, 0)
+        if STARTED in said:
             return
-    log.seek(0)
-    raise RuntimeError(f"Ray did not start: {log.read().decode(errors='replace').strip()}")
+        time.sleep(0.1)
+    said = os.pread(log.fileno(), LOG_BYTES, 0)
+    raise RuntimeError(f"Ray did not start: {said.decode(errors='replace').strip()}")

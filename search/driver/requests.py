@@ -31,6 +31,8 @@ from search.messages import (
 
 TICK_SECONDS = 0.5
 """How often the driver looks at the clock and at Ctrl-C while no message comes."""
+LATE_SECONDS = 60.0
+"""After how long without any worker the person is told what is waited for."""
 AWAY_SECONDS = 10.0
 """A driver that has not looked for longer was held up itself, by a full disk or Ctrl-Z."""
 Order: TypeAlias = RepeatTrial | RefitTrial | ScoreMembers
@@ -78,9 +80,13 @@ def list_space(room: Room) -> tuple[SpaceListed, dict[int, WorkerReady]]:
     ready: dict[int, WorkerReady] = {}
     listed: SpaceListed | None = None
     asked, deaths = -1, 0
+    late = time.monotonic() + LATE_SECONDS
     while listed is None:
         if room.interrupt.requested:
             raise KeyboardInterrupt
+        if not ready and time.monotonic() > late:
+            late = math.inf
+            room.view.say(_explain_wait(room.config))
         if ready and asked < 0:
             asked = min(ready)
             room.executor.send(asked, ListSpace())
@@ -99,6 +105,19 @@ def list_space(room: Room) -> tuple[SpaceListed, dict[int, WorkerReady]]:
                 case _:
                     raise_failure(message)
     return listed, ready
+
+
+def _explain_wait(config: StudyConfig) -> str:
+    """Say why no worker may have come up yet."""
+    said = f"No worker has come up in {LATE_SECONDS:g} s. Waiting for one"
+    if config.workers.executor != "ray":
+        return f"{said}."
+    asked = config.cluster
+    memory = f", cluster.memory_mb={asked.memory_mb}" if asked.memory_mb else ""
+    return (
+        f"{said}: Ray places it on a machine that has room for cluster.cpus={asked.cpus:g}, "
+        f"cluster.gpus={asked.gpus:g}{memory}. `ray status` says what is free."
+    )
 
 
 def raise_failure(message: FromWorker) -> None:

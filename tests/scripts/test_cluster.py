@@ -1,0 +1,131 @@
+"""Studies through PostgreSQL, an MLflow server and Ray, all real and on this machine."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import tomli_w
+from services import load_services, serve_postgres
+from studies import differences, wave_study
+
+from search.driver.provenance import dump_settings
+from search.results.studies import load_study
+
+pytest.importorskip("ray", reason="needs the extra 'cluster'")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "scripts"
+ENDED = re.compile(r"trial \d+ \| \w+ \|")
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    yield from serve_postgres()
+
+
+def find_actors():
+    """Find the processes of Ray's workers that train."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (place / "cmdline").read_bytes()
+        except OSError:  # it has just ended
+            continue
+        if words.startswith(b"ray::_Actor"):
+            found.append(int(place.name))
+    return found
+
+
+def test_one_command_runs_a_study_through_all_three_and_takes_them_down(waves, tmp_path):
+    pytest.importorskip("flask_wtf", reason="needs the extra 'cluster'")
+    try:
+        load_services().find_programs()
+    except load_services().Missing as exc:
+        pytest.skip(str(exc))
+    study = tmp_path / "waves.toml"
+    winner = {"repeats": 1, "candidates": 1}
+    config = wave_study(waves, tmp_path / "runs", winner=winner, budget={"trials": 3})
+    study.write_text(tomli_w.dumps(dump_settings(config)))
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(SCRIPTS / "cluster" / "try_out.py"),
+            str(study),
+            "--export.formats",
+            "[]",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "Starting 2 workers." in said
+    assert "registered as waves@champion" in said
+    assert "3 trials: all agree." in said
+    assert said.endswith("PostgreSQL, MLflow and Ray are taken down.\n")
+    assert find_actors() == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_machines_workers_and_the_database_are_lost_and_no_trial_is(
+    waves, tmp_path, storage_folder, postgres
+):
+    services, chance = load_services(), random.Random(0)
+    postgres.create("chaos")
+    config = wave_study(
+        waves,
+        storage_folder,
+        budget={"trials": 8},
+        training={"max_epochs": 6, "refit": False},
+        workers={"executor": "ray", "count": 2, "max_restarts": 5},
+    )
+    study = tmp_path / "waves.toml"
+    study.write_text(tomli_w.dumps(dump_settings(config)))
+    with ExitStack() as stack:
+        ray = stack.enter_context(services.run_ray(0, alone=False))
+        stack.enter_context(ray.run_node(1))
+        lost = stack.enter_context(ray.run_node(1))
+        launch = [sys.executable, str(SCRIPTS / "launch_study.py"), str(study)]
+        launch += ["--cluster.address", ray.address, "--export.formats", "[]"]
+        launch += ["--storage.uri", postgres.address("chaos")]
+        driver = stack.enter_context(
+            subprocess.Popen(
+                launch,
+                env={**os.environ, **ray.environment},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+        said, ended = [], 0
+        for line in driver.stdout:
+            said.append(line)
+            ended += bool(ENDED.search(line))
+            if not ENDED.search(line):
+                continue
+            if ended == 1:
+                os.killpg(lost.pid, signal.SIGKILL)
+                stack.enter_context(ray.run_node(1))
+            elif ended in (3, 6):
+                os.kill(chance.choice(find_actors()), signal.SIGKILL)
+            elif ended == 4:
+                postgres.stop()
+                back = threading.Timer(5, postgres.start)
+                back.start()
+        back.join()
+    said = "".join(said)
+    assert driver.returncode == 0, said
+    assert "is taken up again" in said
+    assert "The study's database is away" in said
+    assert "The study's database is back." in said
+    trials = load_study("waves", storage_folder).trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 8
+    assert differences(storage_folder) == []
