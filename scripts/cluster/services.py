@@ -200,7 +200,7 @@ def run_mlflow(postgres: Postgres, folder: Path) -> Iterator[Service]:
         settings = Path(place) / "auth.ini"
         settings.write_text(
             f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {users}\n"
-            f"admin_username = {USER}\n"
+            f"admin_username = {USER}\nauth_cache_ttl_seconds = 60\n"
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
         )
         environment = {

@@ -3,11 +3,16 @@
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from search.driver.tracking.spool import Record, Spool
 
+WINDOW = 100
+"""Records that wait and are looked at together."""
+MERGED = 40
+"""Epochs of a trial that go in one: MLflow takes a thousand points at once."""
+MORE = "more"
 FULL = "as much waited for the store as tracking.max_spool_mb allows"
 PATIENCE_SECONDS = 30.0
 
@@ -33,6 +38,31 @@ class Lost:
     record: Record
     reason: str
     kept: bool = False
+
+
+def merge_epochs(records: Sequence[Record]) -> list[Record]:
+    """Put the epochs of a trial that wait for the store into one, since each call takes as long.
+
+    Args:
+        records: In the order in which they were made.
+
+    Returns:
+        The same, in an order that is each trial's own: an epoch goes, under ``more``, with an earlier one of its
+        trial if nothing else of that trial lies between.
+    """
+    merged: list[Record] = []
+    open_ones: dict[int, Record] = {}
+    for record in records:
+        number = record.get("number", -1)
+        if record["kind"] != "epoch":
+            open_ones.pop(number, None)
+            merged.append(record)
+        elif number in open_ones and len(open_ones[number][MORE]) < MERGED:
+            open_ones[number][MORE].append(record)
+        else:
+            open_ones[number] = {**record, MORE: []}
+            merged.append(open_ones[number])
+    return merged
 
 
 class Forwarder:
@@ -64,6 +94,7 @@ class Forwarder:
         self._patient_since = time.monotonic()
         self._gone = ""
         self._lost: list[Lost] = []
+        self._over = False
         self._bug: BaseException | None = None
         # A daemon, so that a second Ctrl-C ends the process while the store is away.
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
@@ -101,28 +132,54 @@ class Forwarder:
 
     def _run(self) -> None:
         try:
-            while (item := self._records.get()) is not None:
-                self._deliver(*item)
+            while window := self._next_window():
+                merged = merge_epochs([record for record, _ in window])
+                for record in merged[:-1]:
+                    self._deliver(record, 0)
+                self._deliver(merged[-1], window[-1][1])
         except BaseException as exc:  # noqa: BLE001 - a bug: close raises it
             self._bug = exc
 
+    def _next_window(self) -> list[tuple[Record, int]]:
+        """Wait for a record, and take what has come with it; nothing once all has."""
+        window: list[tuple[Record, int]] = []
+        while not self._over and len(window) < WINDOW:
+            try:
+                item = self._records.get(block=not window)
+            except queue.Empty:
+                break
+            if item is None:
+                self._over = True
+            else:
+                window.append(item)
+        return window
+
     def _deliver(self, record: Record, end: int) -> None:
+        """Hand a record over; ``end`` is noted where all before it has arrived, 0 where it has not."""
         pause = self._longest_pause / 50
         while not self._gone:
             try:
                 self._hand_over(record)
             except Refused as exc:
-                self._lost.append(Lost(record=record, reason=str(exc)))
-                self._spool.note_delivered(end)
+                self._lose(record, str(exc))
+                self._note(end)
                 return
             except Unreachable as exc:
                 self._wait(pause, str(exc))
                 pause = min(2 * pause, self._longest_pause)
             else:
                 self._patient_since = time.monotonic()
-                self._spool.note_delivered(end)
+                self._note(end)
                 return
-        self._lost.append(Lost(record=record, reason=self._gone, kept=True))
+        self._lose(record, self._gone, kept=True)
+
+    def _note(self, end: int) -> None:
+        if end:
+            self._spool.note_delivered(end)
+
+    def _lose(self, record: Record, reason: str, *, kept: bool = False) -> None:
+        for one in (record, *record.get(MORE, ())):
+            self._lost.append(Lost(record=one, reason=reason, kept=kept))
 
     def _wait(self, pause: float, reason: str) -> None:
         """Pause before the next try; once the driver waits, shortly, and not for ever."""

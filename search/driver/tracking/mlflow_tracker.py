@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Param, Run
+from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 
 from search.config import TrackingConfig
@@ -16,7 +16,14 @@ from search.disk import wait_for_room
 from search.driver.decision import Repeat
 from search.driver.leaderboard import PALETTE, TrialRow
 from search.driver.promotion import Promotion
-from search.driver.tracking.forwarder import PATIENCE_SECONDS, Forwarder, Lost, Refused, Unreachable
+from search.driver.tracking.forwarder import (
+    MORE,
+    PATIENCE_SECONDS,
+    Forwarder,
+    Lost,
+    Refused,
+    Unreachable,
+)
 from search.driver.tracking.records import (
     as_metrics,
     as_params,
@@ -315,21 +322,27 @@ class MlflowTracker:
         self._client.log_batch(run_id, metrics, params, tags)
 
     def _deliver_epoch(self, record: Record) -> None:
-        number, report = record["number"], record["report"]
-        epoch = report["epoch"]
-        values = {
-            **report["metrics"],
-            "objective": report["best"],
-            "epoch_seconds": report["seconds"],
-        }
-        left_out = [f"{name}={value}" for name, value in values.items() if not math.isfinite(value)]
-        named = f"epoch {epoch}: {', '.join(left_out)}"
-        tags = as_tags({"not_finite": named} if left_out else {})
-        run_id = self._trial_run(number)
-        if epoch >= self._next_epoch(number):
-            metrics = as_metrics(values, record["time_ms"], epoch)
-            self._client.log_batch(run_id, metrics, tags=tags)
-            self._next_epochs[number] = epoch + 1
+        number = record["number"]
+        run_id, known = self._trial_run(number), self._next_epoch(number)
+        points: list[Metric] = []
+        left_out: list[str] = []
+        for one in (record, *record.get(MORE, ())):
+            report, epoch = one["report"], one["report"]["epoch"]
+            if epoch < known:
+                continue
+            values = {
+                **report["metrics"],
+                "objective": report["best"],
+                "epoch_seconds": report["seconds"],
+            }
+            points += as_metrics(values, one["time_ms"], epoch)
+            lost = [f"{name}={value}" for name, value in values.items() if not math.isfinite(value)]
+            left_out += [f"epoch {epoch}: {', '.join(lost)}"] if lost else []
+            known = epoch + 1
+        if points:
+            tags = as_tags({"not_finite": left_out[-1]} if left_out else {})
+            self._client.log_batch(run_id, points, tags=tags)
+            self._next_epochs[number] = known
 
     def _deliver_end(self, record: Record) -> None:
         ended, time_ms = TrialEnded(**record["ended"]), record["time_ms"]

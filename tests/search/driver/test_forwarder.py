@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from search.driver.tracking.forwarder import FULL, Forwarder, Lost, Refused, Unreachable
+from search.driver.tracking.forwarder import (
+    FULL,
+    Forwarder,
+    Lost,
+    Refused,
+    Unreachable,
+    merge_epochs,
+)
 from search.driver.tracking.spool import Record, Spool
 
 MIB = 2**20
@@ -130,3 +137,45 @@ def test_a_bug_in_a_delivery_is_raised_by_close(path: Path) -> None:
 
     with pytest.raises(KeyError, match="missing"):
         forwarder.close()
+
+
+def epoch(number: int, epoch: int) -> Record:
+    return {"kind": "epoch", "number": number, "report": {"epoch": epoch}}
+
+
+def test_epochs_that_wait_go_in_one_and_nothing_of_a_trial_is_overtaken() -> None:
+    end = {"kind": "end", "number": 1}
+    study = {"kind": "study"}
+    records = [epoch(1, 0), epoch(2, 0), epoch(1, 1), study, epoch(1, 2), end, epoch(1, 3)]
+    assert merge_epochs(records) == [
+        {**epoch(1, 0), "more": [epoch(1, 1), epoch(1, 2)]},
+        {**epoch(2, 0), "more": []},
+        study,
+        end,
+        {**epoch(1, 3), "more": []},
+    ]
+
+
+def test_no_more_go_in_one_than_mlflow_takes() -> None:
+    merged = merge_epochs([epoch(1, number) for number in range(100)])
+    assert [1 + len(one["more"]) for one in merged] == [41, 41, 18]
+
+
+def test_each_of_those_that_went_in_one_is_lost_with_it(path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def deliver(record: Record) -> None:
+        begun.set()
+        go_on.wait()
+        if record["kind"] == "epoch":
+            raise Refused("no such run")
+
+    forwarder = open_forwarder(path, deliver)
+    forwarder.send({"kind": "study"})
+    begun.wait()  # the others wait together
+    for number in range(3):
+        forwarder.send(epoch(1, number))
+    go_on.set()
+    lost = forwarder.close()
+    assert [item.record["report"]["epoch"] for item in lost] == [0, 1, 2]
+    assert not path.exists()
