@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import tomli_w
 from services import load_services, serve_postgres
-from studies import differences, wave_study
+from studies import differences, small_study, wave_study
 
 from search.driver.provenance import dump_settings
+from search.results.audit import audit_study
 from search.results.studies import load_study
 
 pytest.importorskip("ray", reason="needs the extra 'cluster'")
@@ -129,3 +130,86 @@ def test_machines_workers_and_the_database_are_lost_and_no_trial_is(
     trials = load_study("waves", storage_folder).trials
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 8
     assert differences(storage_folder) == []
+
+
+def test_drivers_share_both_stores_and_their_studies_do_not_mix(tmp_path, postgres):
+    pytest.importorskip("flask_wtf", reason="needs the extra 'cluster'")
+    services, names = load_services(), ("one", "two")
+    postgres.create("shared")
+    with services.run_mlflow(postgres, tmp_path / "artifacts") as mlflow:
+        environment = {**os.environ, **mlflow.environment}
+        for seed, name in enumerate(names):
+            config = small_study(
+                tmp_path / "runs",
+                name,
+                seed=seed,
+                budget={"trials": 3},
+                storage={"folder": tmp_path / "runs", "uri": postgres.address("shared")},
+                export={"formats": []},
+            )
+            (tmp_path / f"{name}.toml").write_text(tomli_w.dumps(dump_settings(config)))
+        launch = [
+            sys.executable,
+            str(SCRIPTS / "launch_study.py"),
+            "--tracking.uri",
+            mlflow.address,
+        ]
+        drivers = [
+            subprocess.Popen(
+                [*launch, str(tmp_path / f"{name}.toml")],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for name in names
+        ]
+        said = [driver.communicate()[0] for driver in drivers]
+        ends = [words[-1000:] for words in said]
+        assert [driver.returncode for driver in drivers] == [0, 0], ends
+        for name in names:
+            audit = [sys.executable, str(SCRIPTS / "audit_study.py"), name]
+            audit += ["--storage.folder", str(tmp_path / "runs")]
+            audit += ["--tracking.uri", mlflow.address]
+            done = subprocess.run(
+                audit, env=environment, capture_output=True, text=True, check=False
+            )
+            assert "3 trials: all agree." in done.stdout, done.stdout + done.stderr
+    values = [load_study(name, tmp_path / "runs").trials for name in names]
+    assert [len(trials) for trials in values] == [3, 3]
+    assert len({trials[1].params["learning_rate"] for trials in values}) == 2
+
+
+def test_a_driver_whose_database_stays_away_ends_so_that_the_same_command_goes_on(
+    tmp_path, storage_folder, postgres
+):
+    postgres.create("away")
+    config = small_study(
+        storage_folder,
+        training={"max_epochs": 3},
+        budget={"trials": 3},
+        storage={
+            "folder": storage_folder,
+            "uri": postgres.address("away"),
+            "max_away_seconds": 1,
+        },
+    )
+    study = tmp_path / "small.toml"
+    study.write_text(tomli_w.dumps(dump_settings(config)))
+    launch = [sys.executable, str(SCRIPTS / "launch_study.py"), str(study)]
+    launch += ["--export.formats", "[]"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(launch, **pipes) as driver:
+        said = []
+        for line in driver.stdout:
+            said.append(line)
+            if ENDED.search(line) and len([one for one in said if ENDED.search(one)]) == 1:
+                postgres.stop()
+    postgres.start()
+    assert driver.returncode == 75, said
+    assert "To go on: scripts/run python scripts/launch_study.py" in said[-1]
+    again = subprocess.run(launch, check=False, **pipes)
+    assert again.returncode == 0, again.stdout
+    trials = load_study("small", storage_folder).trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 3
+    assert not any(trial.differences for trial in audit_study("small", folder=storage_folder))

@@ -28,6 +28,7 @@ LOOK = "lookback.look"
 PARAMETERS = "lookback.parameters"
 """The hyperparameters as JSON, since MLflow keeps a parameter as text, under a name that it admits."""
 DIRECTION = "lookback.direction"
+_EXISTS = "RESOURCE_ALREADY_EXISTS"
 
 
 def store_uri(uri: str | None, folder: Path) -> str:
@@ -162,7 +163,13 @@ def open_experiment(client: MlflowClient, project: str, uri: str, folder: Path) 
     experiment = client.get_experiment_by_name(project)
     if experiment is None:
         place = (folder.absolute() / "artifacts" / project).as_uri()
-        return client.create_experiment(project, None if uri.startswith("http") else place)
+        try:
+            return client.create_experiment(project, None if uri.startswith("http") else place)
+        except MlflowException as exc:
+            experiment = client.get_experiment_by_name(project)
+            if experiment is None or exc.error_code != _EXISTS:
+                raise
+            # Another driver made it meanwhile.
     if experiment.lifecycle_stage != "active":
         raise TrackingError(
             f"tracking.project must name an experiment that was not deleted. "
