@@ -8,6 +8,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.storages._rdb.storage import _create_scoped_session  # a transaction has no public name
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy  # what a storage returns has no public name
 from optuna.trial import FrozenTrial, TrialState
@@ -22,8 +23,9 @@ class MirroredStorage(InMemoryStorage):
     """Memory in front of a store on disk.
 
     A study has one driver, so nobody else writes what it would have to read again: reading is
-    what costs half the time of a trial on SQLite. Every write is on disk before it is in memory.
-    A study is read from disk once, when it is first named here. While the disk is full, or the
+    what costs half the time of a trial on SQLite. Every write is on disk before it is in memory, but for
+    parameters, which are there before whatever else is said of their trial: of a trial that has said
+    nothing yet, nothing is lost with them. A study is read from disk once, when it is first named here. While the disk is full, or the
     database away, writing waits.
     """
 
@@ -47,6 +49,8 @@ class MirroredStorage(InMemoryStorage):
         self._place, self._say, self._held = place, say, lock
         # Optuna's cache remembers the distributions: without it each parameter is a query more.
         self._disk = optuna.storages.get_storage(disk)
+        self._store = disk
+        self._unwritten: dict[int, list[tuple[str, float, BaseDistribution]]] = {}
         self._disk_studies: dict[int, int] = {}
         self._disk_trials: dict[int, int] = {}
 
@@ -117,12 +121,10 @@ class MirroredStorage(InMemoryStorage):
         param_value_internal: float,
         distribution: BaseDistribution,
     ) -> None:
-        """Write a parameter."""
-        disk_id = self._disk_trials[trial_id]
-        self._write(
-            self._disk.set_trial_param, disk_id, param_name, param_value_internal, distribution
-        )
+        """Keep a parameter, which is written with the trial's next other word."""
         super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
+        told = self._unwritten.setdefault(trial_id, [])
+        told.append((param_name, param_value_internal, distribution))
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -140,6 +142,7 @@ class MirroredStorage(InMemoryStorage):
                     raise
                 return True  # a commit whose answer was lost has ended it already
 
+        self._write_params(trial_id)
         written = self._write(end)
         return written and super().set_trial_state_values(trial_id, state, values)
 
@@ -147,19 +150,40 @@ class MirroredStorage(InMemoryStorage):
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
         """Write a report."""
+        self._write_params(trial_id)
         disk_id = self._disk_trials[trial_id]
         self._write(self._disk.set_trial_intermediate_value, disk_id, step, intermediate_value)
         super().set_trial_intermediate_value(trial_id, step, intermediate_value)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Write an attribute of a trial."""
+        self._write_params(trial_id)
         self._write(self._disk.set_trial_user_attr, self._disk_trials[trial_id], key, value)
         super().set_trial_user_attr(trial_id, key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Write an attribute that Optuna keeps of a trial."""
+        self._write_params(trial_id)
         self._write(self._disk.set_trial_system_attr, self._disk_trials[trial_id], key, value)
         super().set_trial_system_attr(trial_id, key, value)
+
+    def _write_params(self, trial_id: int) -> None:
+        """Write a trial's parameters in one transaction: Optuna's own way takes one for each."""
+        told = self._unwritten.get(trial_id, ())
+        if not told:
+            return
+        store, disk_id = self._store, self._disk_trials[trial_id]
+
+        def write() -> None:
+            # A second time, after an answer that was lost, they are there: that is ignored.
+            with _create_scoped_session(store.scoped_session, True) as session:
+                for name, value, domain in told:
+                    store._set_trial_param_without_commit(
+                        session, disk_id, name, value, domain, domain
+                    )
+
+        self._write(write)
+        del self._unwritten[trial_id]
 
     def _write(self, write: Callable[..., Result], *what: Any) -> Result:
         if self._held is not None:
@@ -178,4 +202,7 @@ class MirroredStorage(InMemoryStorage):
         for trial in disk.get_all_trials(disk_id, deepcopy=False):
             trial_id = super().create_new_trial(study_id, trial)
             self._disk_trials[trial_id] = trial._trial_id
+            # By these a name of another kind is refused, which only Optuna's stores on disk look up.
+            for param_name, distribution in trial.distributions.items():
+                self._studies[study_id].param_distribution.setdefault(param_name, distribution)
         return study_id

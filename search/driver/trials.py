@@ -85,6 +85,8 @@ RECENT = 100
 """Ended trials that others' costs are predicted from: so many that it takes no longer as a study grows."""
 BEGUN = "begun"
 """The trial attribute that holds after how many epochs it was begun last, and how often."""
+COUNT = "parameter_count"
+"""The trial attribute that holds the weights of its candidate."""
 RECORD = "record"
 """The trial attribute that holds everything Optuna has no field for, written twice a trial."""
 
@@ -404,6 +406,8 @@ class Trials:
             latency_ms=built.latency_ms,
         )
         limit, trial = self.config.limits.latency_ms, self._open[number]
+        # On disk with the hyperparameters, before MLflow hears of them.
+        trial.set_user_attr(COUNT, built.parameter_count)
         known = trial.storage.get_trial(trial._trial_id).constraints
         if built.latency_ms is not None and limit is not None and LATENCY not in known:
             trial.set_constraint(LATENCY, built.latency_ms / limit - 1)
@@ -591,6 +595,7 @@ def read_row(trial: FrozenTrial) -> TrialRow:
             epochs=_count_epochs(trial),
             continues=first,
             begun_at=begun_at,
+            parameter_count=trial.user_attrs.get(COUNT),
         )
     cost = record["cost"] and Cost(**record["cost"])
     row = TrialRow(**{**record, "outcome": Outcome(record["outcome"]), "cost": cost})

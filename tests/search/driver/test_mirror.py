@@ -120,12 +120,27 @@ def test_a_study_goes_on_as_an_uninterrupted_one_after_its_driver_was_lost(disk)
 
 def test_a_name_of_another_kind_is_remembered_over_a_resume(disk):
     study = open_study(mirror(disk))
-    suggest(ask_trial(study, TPE, 7), "units", SPACE["units"])
+    trial = ask_trial(study, TPE, 7)
+    suggest(trial, "units", SPACE["units"])
+    trial.report(0.0, 0)
     resumed = open_study(mirror(disk))
     trial = ask_trial(resumed, TPE, 7)
     suggest(trial, "units", SPACE["cell"])
+    trial.report(0.0, 0)
     (stored,) = optuna.load_study(storage=disk, study_name="study").trials[1].params
     assert stored.startswith("units:choice-lstm-None-05-")
+
+
+def test_parameters_are_on_disk_before_anything_else_is_said_of_their_trial(disk):
+    study = open_study(mirror(disk))
+    trial = ask_trial(study, TPE, 7)
+    values = {name: suggest(trial, name, domain) for name, domain in SPACE.items()}
+    on_disk = optuna.load_study(storage=disk, study_name="study")
+    assert on_disk.trials[0].params == {}
+    trial.set_user_attr("parameter_count", 7)
+    on_disk = optuna.load_study(storage=disk, study_name="study")
+    assert on_disk.trials[0].params == values
+    assert on_disk.trials[0].distributions == study.trials[0].distributions
 
 
 def test_a_refused_write_changes_nothing(disk):
