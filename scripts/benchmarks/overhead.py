@@ -2,25 +2,33 @@
 
 Runs a study in a process of its own, its search alone, and divides the time from the process's start to its end,
 times the number of workers, by what its trials spent on building, on the first step (which compiles it) and on
-training and scoring steps; beside it the same over the steps alone. Rounds are interleaved; prints medians.
+training and scoring steps; beside it the same over the steps alone. With --executors processes ray each study runs on both,
+Ray's cluster being of this machine and already up, as on a cluster. Rounds are interleaved; prints medians.
 """
 
 import argparse
 import importlib.metadata
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from rich.console import Console
 from rich.table import Table
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
+from services import run_ray
+
 QUICKSTART = Path(__file__).parents[1] / "studies" / "quickstart.toml"
+Study: TypeAlias = tuple[str, str]
+"""One of ``STUDIES``, and the executor that it runs on."""
 NEEDED = ("building", "first_step", "training", "scoring")
 STEPS = ("training", "scoring")
 STUDIES: Mapping[str, Mapping[str, Any]] = {
@@ -33,14 +41,16 @@ STUDIES: Mapping[str, Mapping[str, Any]] = {
 SEARCH = {"winner": {"repeats": 0}, "training": {"refit": False}}
 
 
-def describe(name: str, folder: Path, workers: int, trials: int) -> dict[str, Any]:
+def describe(study: Study, folder: Path, workers: int, trials: int) -> dict[str, Any]:
     """Say which settings a study has beside quickstart's."""
+    name, executor = study
     own = STUDIES[name]
     return {
         **SEARCH,
         **own,
         "training": {**SEARCH["training"], **own.get("training", {})},
-        "workers": {"count": workers},
+        "workers": {"count": workers, "executor": executor},
+        "cluster": {"address": os.environ.get("RAY_ADDRESS", "auto")},
         "budget": {"trials": trials},
         "storage": {"folder": str(folder)},
     }
@@ -98,11 +108,11 @@ def read(folder: Path, began: float, ended: float, workers: int) -> dict[str, fl
     return found
 
 
-def measure(name: str, workers: int, trials: int) -> dict[str, float]:
+def measure(study: Study, workers: int, trials: int) -> dict[str, float]:
     """Run a study once, and read what its time went to."""
     with tempfile.TemporaryDirectory(prefix="overhead-") as place:
         folder = Path(place)
-        settings = json.dumps(describe(name, folder, workers, trials))
+        settings = json.dumps(describe(study, folder, workers, trials))
         began = time.time()
         done = subprocess.run(
             [sys.executable, __file__, "--run", settings],
@@ -116,17 +126,17 @@ def measure(name: str, workers: int, trials: int) -> dict[str, float]:
         return read(folder, began, ended, workers)
 
 
-def show(found: Mapping[str, Sequence[Mapping[str, float]]], workers: int) -> None:
+def show(found: Mapping[Study, Sequence[Mapping[str, float]]], workers: int) -> None:
     """Print the table of medians."""
     table = Table(box=None, pad_edge=False)
     table.add_column("seconds of workers")
-    for name in found:
-        table.add_column(name, justify="right")
+    for name, executor in found:
+        table.add_column(f"{name}, {executor}", justify="right")
     rows = dict.fromkeys(row for rounds in found.values() for one in rounds for row in one)
     for row in rows:
         values = (statistics.median(one.get(row, 0.0) for one in own) for own in found.values())
         table.add_row(row, *(f"{value:.2f}" if "/" in row else f"{value:.1f}" for value in values))
-    console = Console(width=120)
+    console = Console(width=160)
     console.print(table)
     libraries = ("tensorflow", "keras", "optuna", "mlflow")
     versions = ", ".join(f"{one} {importlib.metadata.version(one)}" for one in libraries)
@@ -140,18 +150,28 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="studies whose name begins so")
+    parser.add_argument(
+        "--executors", nargs="+", choices=("processes", "ray"), default=["processes"]
+    )
     parser.add_argument("--run", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
         run(json.loads(arguments.run))
         return 0
-    found: dict[str, list[dict[str, float]]] = {
-        name: [] for name in STUDIES if name.startswith(arguments.only)
+    found: dict[Study, list[dict[str, float]]] = {
+        (name, executor): []
+        for name in STUDIES
+        for executor in arguments.executors
+        if name.startswith(arguments.only)
     }
-    for _ in range(arguments.rounds):
-        for name, own in found.items():
-            own.append(measure(name, arguments.workers, arguments.trials))
-            print(f"{name}: {own[-1]['all / needed']:.2f}", file=sys.stderr, flush=True)
+    with ExitStack() as stack:
+        if "ray" in arguments.executors:
+            ray = stack.enter_context(run_ray(arguments.workers))
+            os.environ.update({**ray.environment, "RAY_ADDRESS": ray.address})
+        for _ in range(arguments.rounds):
+            for study, own in found.items():
+                own.append(measure(study, arguments.workers, arguments.trials))
+                print(f"{study}: {own[-1]['all / needed']:.2f}", file=sys.stderr, flush=True)
     show(found, arguments.workers)
     return 0
 
