@@ -25,6 +25,8 @@ CONNECTION = {
     "keepalives_idle": "30",  # a server that is gone without a word is noticed within a minute
     "keepalives_interval": "10",
     "keepalives_count": "3",
+    # And a driver whose machine is gone, by the server, which would hold its study for hours.
+    "options": "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
 }
 REFUSALS = ("authentication failed", "does not exist", "no password", "pg_hba", "permission denied")
 """What PostgreSQL says, as it fails to connect, that no waiting mends."""

@@ -92,6 +92,14 @@ def test_a_study_has_one_driver_and_another_study_is_free(uri, lock):
     PostgresLock(uri, "har", 60).release()
 
 
+def test_the_server_looks_after_drivers_whose_machine_may_be_gone(store, lock):
+    for connection in (lock._connection, store.engine.raw_connection()):
+        cursor = connection.cursor()
+        cursor.execute("SHOW tcp_keepalives_idle")
+        assert cursor.fetchone()[0] == "30"
+        cursor.close()
+
+
 def test_a_driver_that_is_killed_lets_go(uri):
     with start(HOLD, uri) as driver:
         assert driver.stdout.readline() == "held\n"
