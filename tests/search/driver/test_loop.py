@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from search.config import StudyConfig, make_config
 from search.driver.costs import LEAST, predict_again
+from search.driver.executors.base import Arrival
 from search.driver.interrupts import Interrupt
 from search.driver.leaderboard import rank
 from search.driver.loop import Ending, StudyLoop
@@ -666,6 +667,35 @@ def test_what_a_worker_says_beside_the_listing_is_heard(
     listed, ready = list_space(launch.room)
     assert listed.listing == LISTING
     assert sorted(ready) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("workers", "told"),
+    [
+        ({}, "No worker has come up in 0 s. Waiting for one."),
+        (
+            {"executor": "ray"},
+            "No worker has come up in 0 s. Waiting for one: Ray places it on a machine that has room for "
+            "cluster.cpus=1, cluster.gpus=0. `ray status` says what is free.",
+        ),
+    ],
+)
+def test_who_waits_for_a_first_worker_is_told_of_what(
+    storage: optuna.storages.BaseStorage,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: Settings,
+    told: str,
+) -> None:
+    monkeypatch.setattr("search.driver.requests.LATE_SECONDS", 0)
+    launch = Launch(storage, rising_curve, workers=workers)
+    come, quiet = launch.executor.receive, [1, 2]
+
+    def receive(max_seconds: float) -> Sequence[Arrival]:
+        return [] if quiet and quiet.pop() else come(max_seconds)
+
+    monkeypatch.setattr(launch.executor, "receive", receive)
+    list_space(launch.room)
+    assert launch.view.said == [told]
 
 
 def test_a_test_score_belongs_to_the_trial_that_it_was_taken_for(
