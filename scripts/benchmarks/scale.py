@@ -2,7 +2,7 @@
 
 Scripted workers, each of which reports an epoch every --seconds, play to the real driver, which keeps its study in a real
 PostgreSQL and its runs on a real MLflow server, both of this machine. For each number of slots: how long a report waits for
-its verdict once all slots train, what the driver's process and the database take of the processor, and how far MLflow is behind at
+its verdict once all slots have reported, what the driver's process and the database take of the processor, and how far MLflow is behind at
 the end. Then, for each number of trials that a study has: how long it takes to read it, and to ask for one more trial.
 """
 
@@ -82,12 +82,10 @@ class _Slot:
 class TimedExecutor:
     """Workers of a played cluster, which report at their own pace whatever the driver does."""
 
-    def __init__(self, slots: int, seconds: float, until: float) -> None:
+    def __init__(self, slots: int, seconds: float) -> None:
         self.slots = slots
         self.waits: list[tuple[float, float]] = []
-        self.asks: list[float] = []
         self._seconds = seconds
-        self._until = until
         self._rng = np.random.default_rng(0)
         self._slots = [_Slot() for _ in range(slots)]
         self._turn = itertools.count()
@@ -109,6 +107,9 @@ class TimedExecutor:
                 self._go_on(slot)
             case Verdict():
                 self.waits.append((own.due, time.monotonic() - own.due))
+                self._training.add(slot)
+                if len(self._training) == self.slots and self.all_train is None:
+                    self.all_train = time.monotonic()
                 own.epoch += 1
                 if message.outcome is not None or own.epoch == EPOCHS:
                     self._end(slot, message.outcome or Outcome.COMPLETE, message.reason)
@@ -144,11 +145,9 @@ class TimedExecutor:
             one = LISTING[len(own.parameters)]
             self._say(slot, Question(name=one.name, domain=one.domain, default=one.default))
             return
-        self.asks.append(time.monotonic() - own.due)
-        self._training.add(slot)
-        if len(self._training) == self.slots and self.all_train is None:
-            self.all_train = time.monotonic()
         self._say(slot, CandidateBuilt(parameters=own.parameters, parameter_count=1))
+        if slot not in self._training:  # so that trials end all the time, not all at once
+            own.epoch = int(self._rng.integers(EPOCHS))
         self._report(slot)
 
     def _report(self, slot: int) -> None:
@@ -239,7 +238,7 @@ def measure_slots(
         tracker = open_tracker(
             study=name, config=config.tracking, folder=folder, tags={}, params={}, say=print
         )
-        executor = TimedExecutor(slots, seconds, span)
+        executor = TimedExecutor(slots, seconds)
         interrupt = Interrupt()
         began: dict[str, float] = {}
 
@@ -377,7 +376,7 @@ def main() -> int:
                 )
                 print(f"{slots} slots: {lines[-1]}", file=sys.stderr, flush=True)
             heads = ("slots", "reports a second", "wait, median, ms", "99th percentile", "longest")
-            heads += ("seconds until all train", "driver's processor", "PostgreSQL's")
+            heads += ("seconds until all have reported", "driver's processor", "PostgreSQL's")
             show((*heads, "spool at the end, MiB", "MLflow's lag, s"), lines)
         asks = measure_asks(arguments.trials, arguments.asks, postgres)
         show(("trials", "seconds to read", "ask, median, ms", "longest, ms"), asks)
