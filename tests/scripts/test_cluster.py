@@ -125,7 +125,7 @@ def test_machines_workers_and_the_database_are_lost_and_no_trial_is(
                 os.kill(chance.choice(find_actors(machines)), signal.SIGKILL)
             elif ended == 4:
                 postgres.stop()
-                back = threading.Timer(5, postgres.start)
+                back = threading.Timer(30, postgres.start)
                 back.start()
         back.join()
     said = "".join(said)
