@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import psycopg
 from optuna.search_space import IntersectionSearchSpace
 from rich.console import Console
 from rich.table import Table
@@ -58,6 +59,9 @@ EPOCHS = 20
 LISTING = load_table("sensor").listing
 """What a candidate of the sensor space asks for."""
 LATE = 0.99
+PRUNED = 0.7
+DRAWN = 500
+"""Trials that are drawn; more are copies of these."""
 
 
 class Nobody:
@@ -75,6 +79,7 @@ class _Slot:
     parameters: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     epoch: int = 0
+    epochs: int = EPOCHS
     best: float = 0.0
     due: float = 0.0
 
@@ -111,7 +116,7 @@ class TimedExecutor:
                 if len(self._training) == self.slots and self.all_train is None:
                     self.all_train = time.monotonic()
                 own.epoch += 1
-                if message.outcome is not None or own.epoch == EPOCHS:
+                if message.outcome is not None or own.epoch == own.epochs:
                     self._end(slot, message.outcome or Outcome.COMPLETE, message.reason)
                 else:
                     self._report(slot)
@@ -147,7 +152,7 @@ class TimedExecutor:
             return
         self._say(slot, CandidateBuilt(parameters=own.parameters, parameter_count=1))
         if slot not in self._training:  # so that trials end all the time, not all at once
-            own.epoch = int(self._rng.integers(EPOCHS))
+            own.epochs = 1 + int(self._rng.integers(EPOCHS))
         self._report(slot)
 
     def _report(self, slot: int) -> None:
@@ -294,51 +299,80 @@ def _count_waiting(folder: Path, name: str) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def measure_asks(counts: Sequence[int], asks: int, postgres: Postgres) -> list[list[str]]:
-    """Grow a study, and time how long it takes to read it and to ask for more."""
-    uri, lines = postgres.address("studies"), []
-    config = configure("asks", Path("unused"), uri)
+def add_trials(study: optuna.Study, count: int) -> None:
+    """Add trials at random, of which about as many are pruned as in a study."""
     distributions = dict(load_table("sensor").distributions)
     drawn = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    rng, there = np.random.default_rng(0), 0
-    for count in counts:
-        store = open_postgres(uri)
-        study = optuna.create_study(
-            storage=store, study_name="asks", direction="maximize", load_if_exists=True
-        )
-        for _ in range(count - there):
-            trial = drawn.ask(distributions)
-            pruned = rng.random() < 0.7  # noqa: PLR2004 - about as many as a study prunes
-            epochs = 1 + int(rng.integers(4)) if pruned else EPOCHS
-            curve = np.maximum.accumulate(rng.beta(3, 4, epochs))
-            study.add_trial(
-                optuna.trial.create_trial(
-                    params=trial.params,
-                    distributions=distributions,
-                    intermediate_values=dict(enumerate(map(float, curve))),
-                    value=None if pruned else float(curve[-1]),
-                    state=getattr(optuna.trial.TrialState, "PRUNED" if pruned else "COMPLETE"),
-                )
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        trial = drawn.ask(distributions)
+        pruned = rng.random() < PRUNED
+        epochs = 1 + int(rng.integers(4)) if pruned else EPOCHS
+        curve = np.maximum.accumulate(rng.beta(3, 4, epochs))
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=trial.params,
+                distributions=distributions,
+                intermediate_values=dict(enumerate(map(float, curve))),
+                value=None if pruned else float(curve[-1]),
+                state=getattr(optuna.trial.TrialState, "PRUNED" if pruned else "COMPLETE"),
             )
-        there = count
+        )
+
+
+def copy_trials(uri: str, count: int) -> None:
+    """Copy the trials of a database until it has as many as asked for: Optuna adds some tens a second."""
+    with psycopg.connect(uri, autocommit=True) as database:
+        have, first = database.execute("SELECT count(*), min(trial_id) FROM trials").fetchone()
+        for turn in range(1, -(-count // have)):
+            by, most = turn * have, first + min(have, count - turn * have)
+            for table in ("trials", "trial_params", "trial_values", "trial_intermediate_values"):
+                found = database.execute(
+                    "SELECT column_name FROM information_schema.columns WHERE table_name = %s "
+                    "ORDER BY ordinal_position",
+                    [table],
+                ).fetchall()
+                names = [name for (name,) in found]
+                if table != "trials":
+                    names.pop(0)  # each row's own key
+                moved = [
+                    f"{name} + {by}" if name in ("trial_id", "number") else name for name in names
+                ]
+                into, what = ", ".join(names), ", ".join(moved)
+                rows = f"WHERE trial_id >= {first} AND trial_id < {most}"
+                words = f"INSERT INTO {table} ({into}) SELECT {what} FROM {table} {rows}"  # noqa: S608 - ours
+                database.execute(words)
+        database.execute("SELECT setval('trials_trial_id_seq', (SELECT max(trial_id) FROM trials))")
+
+
+def measure_asks(counts: Sequence[int], asks: int, postgres: Postgres) -> list[list[str]]:
+    """Time how long it takes to read studies of so many trials, and to ask for more."""
+    lines = []
+    for count in counts:
+        name = f"asks{count}"
+        postgres.create(name)
+        uri = postgres.address(name)
+        config = configure("asks", Path("unused"), uri)
+        store = open_postgres(uri)
+        study = optuna.create_study(storage=store, study_name="asks", direction="maximize")
+        add_trials(study, min(count, DRAWN))
+        copy_trials(uri, count)
         start = time.monotonic()
         mirror = MirroredStorage(store, place=Path(), say=print)
         study = optuna.load_study(study_name="asks", storage=mirror)
-        read = time.monotonic() - start
+        read, held = time.monotonic() - start, len(study.get_trials(deepcopy=False))
         shared, times = IntersectionSearchSpace(include_pruned=True), []
-        for _ in range(asks):
+        for _ in range(1 + asks):
             start = time.monotonic()
             trial = ask_trial(study, config.sampler, 0, shared)
             for one in LISTING:
                 suggest(trial, one.name, one.domain)
+            trial.report(0.0, 0)
             times.append(time.monotonic() - start)
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         store.engine.dispose()
-        there += asks
-        worst = 1e3 * max(times[1:])
-        lines.append(
-            [f"{count:,}", f"{read:.1f}", f"{1e3 * statistics.median(times):.0f}", f"{worst:.0f}"]
-        )
+        usual, worst = statistics.median(times[1:]), max(times[1:])  # the first one loads libraries
+        lines.append([f"{held:,}", f"{read:.1f}", f"{1e3 * usual:.0f}", f"{1e3 * worst:.0f}"])
         print(f"{count:,} trials: {lines[-1]}", file=sys.stderr, flush=True)
     return lines
 

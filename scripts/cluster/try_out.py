@@ -6,6 +6,7 @@ study leaves is removed with it, unless --storage.folder names a folder to keep.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from search.errors import SearchError
 
 SCRIPTS = Path(__file__).parents[1]
 WORKERS = 2
+TERMINATED = 128 + signal.SIGTERM
 
 
 def main(arguments: list[str]) -> int:
@@ -31,6 +33,7 @@ def main(arguments: list[str]) -> int:
         The exit code of the launch, or of the comparison where that found something; 2 where something is not
         installed or the study file is wrong.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # taking down what was started
     stay = "--stay" in arguments
     study = [word for word in arguments if word != "--stay"]
     try:

@@ -166,9 +166,14 @@ def _find_telling(curves: Sequence[Mapping[int, float]]) -> int:
         return 1
     epochs = 1 + max(max(curve) for curve in told)
     for step in range(epochs):
-        # Early stopping cuts curves short: their running best stays what it was.
-        early = [curve[min(step, max(curve))] for curve in told]
-        if np.ptp(early) > 0 and spearmanr(early, last).statistic >= TELLING:
+        # Early stopping cuts curves short: their running best stays what it was. A trial that continued
+        # another begins late.
+        known = [place for place, curve in enumerate(told) if min(curve) <= step]
+        early = [told[place][max(one for one in told[place] if one <= step)] for place in known]
+        late = [last[place] for place in known]
+        if len(known) < TRIALS or np.ptp(early) == 0 or np.ptp(late) == 0:
+            continue
+        if spearmanr(early, late).statistic >= TELLING:
             return step + 1
     return epochs
 

@@ -196,6 +196,16 @@ def test_trials_that_stopped_early_are_taken_as_they_stood():
     assert find_first(PrunerConfig(), 0, study) == 1
 
 
+def test_a_trial_that_began_late_counts_from_there():
+    study = make_study(name="median")
+    for value in (0.1, 0.2, 0.3, 0.4):
+        play(study, [value, value, value])
+    trial = study.ask()
+    trial.report(0.9, 1)
+    study.tell(trial, 0.9)
+    assert find_first(PrunerConfig(), 0, study) == 2
+
+
 def test_a_pruner_takes_the_settings_of_its_class():
     study = make_study(name="median", settings={"n_startup_trials": 2, "n_min_trials": 2})
     assert [play(study, [value, value]) for value in (0.5, 0.6, 0.1)] == [None, None, 1]
