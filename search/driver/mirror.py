@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import InMemoryStorage, RDBStorage
-from optuna.storages._rdb.storage import _create_scoped_session  # a transaction has no public name
+from optuna.storages._rdb.models import TrialParamModel  # a row has no public name
+from optuna.storages._rdb.storage import _create_scoped_session  # nor has a transaction
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy  # what a storage returns has no public name
 from optuna.trial import FrozenTrial, TrialState
@@ -172,15 +173,20 @@ class MirroredStorage(InMemoryStorage):
         told = self._unwritten.get(trial_id, ())
         if not told:
             return
-        store, disk_id = self._store, self._disk_trials[trial_id]
+        disk_id = self._disk_trials[trial_id]
 
         def write() -> None:
             # A second time, after an answer that was lost, they are there: that is ignored.
-            with _create_scoped_session(store.scoped_session, True) as session:
-                for name, value, domain in told:
-                    store._set_trial_param_without_commit(
-                        session, disk_id, name, value, domain, domain
+            with _create_scoped_session(self._store.scoped_session, True) as session:
+                session.add_all(
+                    TrialParamModel(
+                        trial_id=disk_id,
+                        param_name=name,
+                        param_value=value,
+                        distribution_json=distribution_to_json(domain),
                     )
+                    for name, value, domain in told
+                )
 
         self._write(write)
         del self._unwritten[trial_id]
