@@ -52,6 +52,10 @@ class Ending(StrEnum):
     OUT_OF_TIME = "out of time"
 
 
+TURN_SECONDS = 0.1
+"""How long trials are begun, and questions answered, before reports are looked for again."""
+
+
 @dataclass(kw_only=True)
 class _Watch:
     """When a slot's trial began and was last heard of, on the monotonic clock.
@@ -91,6 +95,7 @@ class StudyLoop:
         self._tracker = tracker
         self._idle = set(ready)
         self._busy: dict[int, int] = {}
+        self._asked: dict[int, Question] = {}
         self._watches: dict[int, _Watch] = {}
         self._looked = time.monotonic()
         self._baseline = baseline
@@ -120,9 +125,14 @@ class StudyLoop:
         self._tracker.reconcile(self._trials.rows.values())
         try:
             while self._busy or self._wants_more():
-                self._dispatch()
-                for slot, message in self._room.executor.receive(TICK_SECONDS):
-                    self._handle(slot, message)
+                more = self._dispatch() or bool(self._asked)
+                for slot, message in self._room.executor.receive(0.0 if more else TICK_SECONDS):
+                    self._asked.pop(slot, None)  # a worker that died waits for no answer
+                    if isinstance(message, Question):
+                        self._asked[slot] = message
+                    else:
+                        self._handle(slot, message)
+                self._answer()
                 self._watch()
                 self._room.view.show(self.status())
                 self._acknowledge()
@@ -243,7 +253,18 @@ class StudyLoop:
             return False
         return bool(self._waiting) or not self._trials.spent
 
-    def _dispatch(self) -> None:
+    def _answer(self) -> None:
+        """Answer questions for a while: to suggest takes far longer than to judge a report, which waits else."""
+        until = time.monotonic() + TURN_SECONDS
+        while self._asked:
+            slot = next(iter(self._asked))
+            self._handle(slot, self._asked.pop(slot))
+            if time.monotonic() >= until:
+                return
+
+    def _dispatch(self) -> bool:
+        """Begin trials for a while, and tell whether more are to be begun now."""
+        until = time.monotonic() + TURN_SECONDS
         while self._idle and self._wants_more():
             slot = min(self._idle)
             number = self._waiting.popleft() if self._waiting else self._trials.ask()
@@ -265,6 +286,9 @@ class StudyLoop:
             self._room.executor.send(slot, order)
             if self._is_last(slot) and self._wants_more():
                 self._room.executor.prepare(slot)
+            if time.monotonic() >= until:
+                return bool(self._idle) and self._wants_more()
+        return False
 
     def _watch(self) -> None:
         """End workers that hang, and those whose trial takes too long."""

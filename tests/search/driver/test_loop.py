@@ -28,6 +28,7 @@ from search.messages import (
     DiskNews,
     EpochReport,
     Outcome,
+    Question,
     RepeatTrial,
     Scalar,
     SpaceListed,
@@ -696,6 +697,29 @@ def test_who_waits_for_a_first_worker_is_told_of_what(
     monkeypatch.setattr(launch.executor, "receive", receive)
     list_space(launch.room)
     assert launch.view.said == [told]
+
+
+def test_reports_are_looked_for_between_two_answers(
+    storage: optuna.storages.BaseStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.driver.loop.TURN_SECONDS", 0)
+    launch = Launch(storage, rising_curve, budget={"trials": 6})
+    answer, receive = launch.trials.answer, launch.executor.receive
+    done: list[str] = []
+
+    def note_answer(number: int, question: Question) -> Scalar:
+        done.append("answer")
+        return answer(number, question)
+
+    def note_receive(max_seconds: float) -> Sequence[Arrival]:
+        done.append("receive")
+        return receive(max_seconds)
+
+    monkeypatch.setattr(launch.trials, "answer", note_answer)
+    monkeypatch.setattr(launch.executor, "receive", note_receive)
+    assert launch.run() is Ending.FINISHED
+    assert done.count("answer") == 3 * 6
+    assert all(done[place - 1] == "receive" for place, what in enumerate(done) if what == "answer")
 
 
 def test_a_test_score_belongs_to_the_trial_that_it_was_taken_for(
