@@ -3,11 +3,13 @@
 import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from asking import find_free_port
+
+from search.driver.executors.ray import load_ray
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,9 +66,10 @@ def storage_folder(store_template: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[ModuleType]:
+def ray_cluster() -> Iterator[Any]:
     """Ray on this machine, for all tests of this process: it takes seconds to start."""
-    ray = pytest.importorskip("ray", reason="needs the extra 'cluster'")
+    pytest.importorskip("ray", reason="needs the extra 'cluster'")
+    ray = load_ray()
     small = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
     ray.init(address="local", num_cpus=2, log_to_driver=False, **small)
     yield ray

@@ -24,8 +24,12 @@ from search.driver.executors.starting import QUIET, send_output
 from search.errors import ConfigError
 from search.messages import FromWorker, Stop, ToWorker, WorkerDied, WorkerFailed, WorkerSetup
 
-QUIET_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
-"""Set before Ray is loaded: nothing is sent to anybody."""
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Under `uv run` it would make an environment for each worker of its own, from a copy of the working directory.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+}
+"""Set before Ray is loaded: nothing is sent to anybody, and workers run as the driver does."""
 REASON = 500
 """Letters of what Ray says of an actor that died."""
 CALLS = 3
@@ -269,7 +273,7 @@ def load_ray() -> Any:
             "workers.executor must be 'processes' where Ray is not installed. Received: 'ray'. "
             "Launch by `scripts/run --extra cluster ...`."
         )
-    for name, value in QUIET_RAY.items():
+    for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     return importlib.import_module("ray")
 
