@@ -1,5 +1,6 @@
 """What several test modules need."""
 
+import os
 import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 from asking import find_free_port
 
-from search.driver.executors.ray import load_ray
+from search.driver.executors.ray import SETTINGS, load_ray
+
+os.environ.update(SETTINGS)  # read as Ray is loaded, which a test module may do that looks for it
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
