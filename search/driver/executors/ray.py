@@ -6,6 +6,7 @@ import os
 import pkgutil
 import queue
 import re
+import socket
 import sys
 import threading
 import traceback
@@ -30,6 +31,7 @@ SETTINGS = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
 """Set before Ray is loaded: nothing is sent to anybody, and workers run as the driver does."""
+CONNECT_SECONDS = 10.0
 REASON = 500
 """Letters of what Ray says of an actor that died."""
 CALLS = 3
@@ -293,11 +295,14 @@ def connect(ray: Any, cluster: ClusterConfig) -> bool:
     """
     if ray.is_initialized():
         return False
+    host, _, port = cluster.address.rpartition(":")
     try:
+        if host and port.isdecimal() and "//" not in host:  # Ray itself tries for minutes
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
         ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, RuntimeError, ValueError) as exc:
+    except (OSError, RuntimeError, ValueError) as exc:
         raise ConfigError(
-            f"cluster.address must be that of a Ray cluster that answers: {' '.join(str(exc).split())} "
+            f"cluster.address must be that of a Ray cluster that answers: {' '.join(str(exc).split())}. "
             f"Received: {cluster.address!r}. Start one with `ray start --head`, or write 'local'."
         ) from None
     return True
