@@ -137,7 +137,8 @@ class MirroredStorage(InMemoryStorage):
         def end() -> bool:
             try:
                 tried.append(disk_id)
-                return self._disk.set_trial_state_values(disk_id, state, values)
+                done = self._disk.set_trial_state_values(disk_id, state, values)
+                return done or len(tried) > 1  # one that runs already was begun by a lost answer
             except UpdateFinishedTrialError:
                 if len(tried) == 1:
                     raise

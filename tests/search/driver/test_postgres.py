@@ -205,7 +205,9 @@ def test_what_was_written_though_its_answer_was_lost_is_not_written_twice(
     trial.report(0.3, 0)
     trial.set_user_attr("a", 1)
     study.tell(trial, 0.5)
-    assert study.ask().number == 2
+    study.enqueue_trial({"x": 0.5})
+    queued = study.ask()
+    assert (queued.number, queued.suggest_float("x", 0, 1)) == (2, 0.5)
     trials = optuna.load_study(storage=open_postgres(uri, stays=False), study_name="har").trials
     assert [one.state.name for one in trials] == ["COMPLETE", "COMPLETE", "RUNNING"]
     told = trials[1]
