@@ -26,7 +26,8 @@ class MirroredStorage(InMemoryStorage):
     A study has one driver, so nobody else writes what it would have to read again: reading is
     what costs half the time of a trial on SQLite. Every write is on disk before it is in memory, but for
     parameters, which are there before whatever else is said of their trial: of a trial that has said
-    nothing yet, nothing is lost with them. A study is read from disk once, when it is first named here. While the disk is full, or the
+    nothing yet, nothing is lost with them. A study is read from disk once, when it is first named here. While
+    the disk is full, or the
     database away, writing waits.
     """
 
