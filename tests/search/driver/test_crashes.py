@@ -56,13 +56,17 @@ def assert_same(one: Curves, other: Curves) -> None:
 
 
 def find_workers(driver: int) -> list[int]:
-    """Find a driver's worker processes: the children of its fork server."""
+    """Find a driver's worker processes: the children of its fork server (Ray's servers have some too)."""
 
     def children(parent: int) -> list[int]:
         words = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         return [int(word) for word in words]
 
-    return [worker for child in children(driver) for worker in children(child)]
+    def is_fork_server(process: int) -> bool:
+        return b"multiprocessing.forkserver" in Path(f"/proc/{process}/cmdline").read_bytes()
+
+    servers = [child for child in children(driver) if is_fork_server(child)]
+    return [worker for server in servers for worker in children(server)]
 
 
 class KillingView(QuietView):
