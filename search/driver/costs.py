@@ -1,6 +1,8 @@
 """What trials have cost teaches what others will: the rates of an epoch's parts, and the time left."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from statistics import fmean, median
 
 import numpy as np
@@ -66,35 +68,69 @@ def predict_search(
     if not ended:
         return None
     usual = fmean(row.seconds for row in ended)
-    rests = (predict_rest(row, ended, rates) for row in running)
+    # Of a thousand that run many stand alike: what others tell of them is reckoned once.
+    find = cache(partial(find_rest, ended=ended))
+    rests = (predict_rest(row, find(row.epochs), rates) for row in running)
     return sum(usual if rest is None else rest for rest in rests) + unbegun * usual
 
 
-def predict_rest(row: TrialRow, ended: Sequence[TrialRow], rates: Rates | None) -> float | None:
+@dataclass(frozen=True, kw_only=True)
+class Rest:
+    """What trials took after so many epochs, in the mean.
+
+    Attributes:
+        epochs: How many more they had.
+        seconds: Their time for these.
+        fixed: What they took beside all their epochs, in seconds.
+    """
+
+    epochs: float
+    seconds: float
+    fixed: float
+
+
+def find_rest(epochs: int, ended: Sequence[TrialRow]) -> Rest | None:
+    """Find what trials took that came further than so many epochs.
+
+    Args:
+        epochs: How many.
+        ended: Trials that have ended, in any way.
+
+    Returns:
+        Their means; ``None`` if no trial came further.
+    """
+    further = [one for one in ended if one.epochs > epochs]
+    if not further:
+        return None
+    return Rest(
+        epochs=fmean(one.epochs - epochs for one in further),
+        seconds=fmean(one.seconds * (1 - epochs / one.epochs) for one in further),
+        fixed=fmean(fixed_seconds(one) for one in further),
+    )
+
+
+def predict_rest(row: TrialRow, rest: Rest | None, rates: Rates | None) -> float | None:
     """Predict how long a running trial still takes.
 
-    Trials that have come as far as it has say how many epochs there will be; its own epochs, or else
+    Trials that have come further say how many epochs there will be; its own epochs, or else
     its cost, how long each takes.
 
     Args:
         row: A running trial.
-        ended: Trials that have ended, in any way.
+        rest: What others took after as many epochs; ``None`` if no trial came further.
         rates: What is known of epochs; ``None`` while too little is.
 
     Returns:
-        In seconds; ``None`` if no trial has come as far.
+        In seconds; ``None`` if no trial came further.
     """
-    alike = [one for one in ended if one.epochs > row.epochs]
-    if not alike:
+    if rest is None:
         return None
     each = row.epoch_seconds
     if each is None and row.cost is not None and rates is not None:
         each = rates.predict(row.cost)
     if each is None:
-        return fmean(one.seconds * (1 - row.epochs / one.epochs) for one in alike)
-    return fmean(one.epochs - row.epochs for one in alike) * each + (
-        0.0 if row.epochs else fmean(fixed_seconds(one) for one in alike)
-    )
+        return rest.seconds
+    return rest.epochs * each + (0.0 if row.epochs else rest.fixed)
 
 
 def fixed_seconds(row: TrialRow) -> float:

@@ -5,6 +5,7 @@ import pytest
 
 from search.driver.costs import (
     LEAST,
+    find_rest,
     learn_rates,
     predict_again,
     predict_rest,
@@ -89,16 +90,20 @@ def test_a_running_trial_goes_as_far_as_those_that_came_as_far() -> None:
     known = [ended(0, 3), ended(1, 3), ended(2, 3), ended(3, 11)]
     new = TrialRow(number=9, cost=Cost(steps=1, waits=0, work=0.0))
     rates = Rates(epoch=4.0, step=0.0, wait=0.0, work=0.0)
-    assert predict_rest(new, known, rates) == pytest.approx(5.0 * 4.0 + 5.0)  # five epochs usually
+    assert predict_rest(new, find_rest(0, known), rates) == pytest.approx(
+        5.0 * 4.0 + 5.0
+    )  # five epochs usually
     later = TrialRow(number=9, epochs=4, epoch_seconds=3.0)
-    assert predict_rest(later, known, None) == pytest.approx(7 * 3.0)
-    assert predict_rest(TrialRow(number=9, epochs=11), known, None) is None
+    assert predict_rest(later, find_rest(later.epochs, known), None) == pytest.approx(7 * 3.0)
+    assert predict_rest(TrialRow(number=9, epochs=11), find_rest(11, known), None) is None
 
 
 def test_without_costs_a_running_trial_takes_what_others_took() -> None:
     known = [ended(0, 4), ended(1, 4)]
-    assert predict_rest(TrialRow(number=9), known, None) == pytest.approx(13.0)
-    assert predict_rest(TrialRow(number=9, epochs=2), known, None) == pytest.approx(6.5)
+    assert predict_rest(TrialRow(number=9), find_rest(0, known), None) == pytest.approx(13.0)
+    assert predict_rest(TrialRow(number=9, epochs=2), find_rest(2, known), None) == pytest.approx(
+        6.5
+    )
 
 
 def test_what_is_not_begun_takes_what_trials_usually_take() -> None:
