@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from search.driver.costs import predict_again, predict_search
+from search.driver.executors.base import Arrival
 from search.driver.leaderboard import TrialRow, write_markdown, write_study
 from search.driver.progress import StudyStatus
 from search.driver.requests import (
@@ -126,12 +127,7 @@ class StudyLoop:
         try:
             while self._busy or self._wants_more():
                 more = self._dispatch() or bool(self._asked)
-                for slot, message in self._room.executor.receive(0.0 if more else TICK_SECONDS):
-                    self._asked.pop(slot, None)  # a worker that died waits for no answer
-                    if isinstance(message, Question):
-                        self._asked[slot] = message
-                    else:
-                        self._handle(slot, message)
+                self._hear(self._room.executor.receive(0.0 if more else TICK_SECONDS))
                 self._answer()
                 self._watch()
                 self._room.view.show(self.status())
@@ -253,6 +249,22 @@ class StudyLoop:
             return False
         return bool(self._waiting) or not self._trials.spent
 
+    def _hear(self, arrivals: Sequence[Arrival]) -> None:
+        """Take in what has come: reports together, questions later, all else at once."""
+        reports: dict[int, EpochReport] = {}
+        for slot, message in arrivals:
+            self._asked.pop(slot, None)  # a worker that died waits for no answer
+            match message:
+                case Question():
+                    self._asked[slot] = message
+                case EpochReport():
+                    reports[slot] = message
+                case _:
+                    if slot in reports:  # and one that died has reported before
+                        self._judge({slot: reports.pop(slot)})
+                    self._handle(slot, message)
+        self._judge(reports)
+
     def _answer(self) -> None:
         """Answer questions for a while: to suggest takes far longer than to judge a report, which waits else."""
         until = time.monotonic() + TURN_SECONDS
@@ -323,8 +335,6 @@ class StudyLoop:
                 self._trials.log_built(self._busy[slot], message)
                 self._tracker.log_built(self._busy[slot], message)
                 self._say_where_from(self._busy[slot], message.epochs)
-            case EpochReport():
-                self._judge(slot, message)
             case DiskNews():
                 self._room.view.say(message.text)
                 self._watches[slot].wait(message.waiting)
@@ -339,15 +349,21 @@ class StudyLoop:
             case _:
                 raise_failure(message)
 
-    def _judge(self, slot: int, report: EpochReport) -> None:
-        number = self._busy[slot]
-        verdict = self._trials.report(number, report)
+    def _judge(self, reports: Mapping[int, EpochReport]) -> None:
+        """Answer reports, by slot; none is answered before all are on disk."""
+        verdicts = self._trials.report_all(
+            {self._busy[slot]: report for slot, report in reports.items()}
+        )
         stopping = self._stopping()
-        if verdict.outcome is None and stopping:
-            verdict = Verdict(outcome=Outcome.INTERRUPTED, reason=stopping)
-        # Before the verdict: the worker's checkpoint holds no epoch that is not recorded.
-        self._tracker.log_epoch(number, report)
-        self._room.executor.send(slot, verdict)
+        for slot, report in reports.items():
+            number = self._busy[slot]
+            verdict = verdicts[number]
+            if verdict.outcome is None and stopping:
+                verdict = Verdict(outcome=Outcome.INTERRUPTED, reason=stopping)
+            # Before the verdict: the worker's checkpoint holds no epoch that is not recorded.
+            self._tracker.log_epoch(number, report)
+            self._watches[slot].heard = time.monotonic()
+            self._room.executor.send(slot, verdict)
 
     def _say_where_from(self, number: int, epochs: int) -> None:
         """Say how much of a trial that was taken up again has to be trained again."""

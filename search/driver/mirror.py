@@ -1,6 +1,8 @@
 """Optuna's trials are written to disk and read from memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -8,7 +10,10 @@ import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import InMemoryStorage, RDBStorage
-from optuna.storages._rdb.models import TrialParamModel  # a row has no public name
+from optuna.storages._rdb.models import (  # a row has no public name
+    TrialIntermediateValueModel,
+    TrialParamModel,
+)
 from optuna.storages._rdb.storage import _create_scoped_session  # nor has a transaction
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy  # what a storage returns has no public name
@@ -26,9 +31,9 @@ class MirroredStorage(InMemoryStorage):
     A study has one driver, so nobody else writes what it would have to read again: reading is
     what costs half the time of a trial on SQLite. Every write is on disk before it is in memory, but for
     parameters, which are there before whatever else is said of their trial: of a trial that has said
-    nothing yet, nothing is lost with them. A study is read from disk once, when it is first named here. While
-    the disk is full, or the
-    database away, writing waits.
+    nothing yet, nothing is lost with them; and for reports that are made ``together``. A study is
+    read from disk once, when it is first named here. While the disk is full, or the database away,
+    writing waits.
     """
 
     def __init__(
@@ -52,7 +57,8 @@ class MirroredStorage(InMemoryStorage):
         # Optuna's cache remembers the distributions: without it each parameter is a query more.
         self._disk = optuna.storages.get_storage(disk)
         self._store = disk
-        self._unwritten: dict[int, list[tuple[str, float, BaseDistribution]]] = {}
+        self._waiting: dict[int, list[Callable[[], Any]]] = {}
+        self._together = False
         self._disk_studies: dict[int, int] = {}
         self._disk_trials: dict[int, int] = {}
 
@@ -125,8 +131,13 @@ class MirroredStorage(InMemoryStorage):
     ) -> None:
         """Keep a parameter, which is written with the trial's next other word."""
         super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
-        told = self._unwritten.setdefault(trial_id, [])
-        told.append((param_name, param_value_internal, distribution))
+        self._wait(
+            trial_id,
+            TrialParamModel,
+            param_name=param_name,
+            param_value=param_value_internal,
+            distribution_json=distribution_to_json(distribution),
+        )
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -145,53 +156,68 @@ class MirroredStorage(InMemoryStorage):
                     raise
                 return True  # a commit whose answer was lost has ended it already
 
-        self._write_params(trial_id)
+        self._write_waiting(trial_id)
         written = self._write(end)
         return written and super().set_trial_state_values(trial_id, state, values)
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
-        """Write a report."""
-        self._write_params(trial_id)
-        disk_id = self._disk_trials[trial_id]
-        self._write(self._disk.set_trial_intermediate_value, disk_id, step, intermediate_value)
+        """Write a report, or keep it until all that are made together are written."""
+        if step in self.get_trial(trial_id).intermediate_values:
+            self._write_waiting(trial_id)
+            disk_id = self._disk_trials[trial_id]
+            self._write(self._disk.set_trial_intermediate_value, disk_id, step, intermediate_value)
+        else:
+            made = TrialIntermediateValueModel
+            stored, kind = made.intermediate_value_to_stored_repr(intermediate_value)
+            told = {"intermediate_value": stored, "intermediate_value_type": kind}
+            self._wait(trial_id, made, step=step, **told)
+            if not self._together:
+                self._write_waiting(trial_id)
         super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write the reports that are made meanwhile in one transaction, at the end."""
+        self._together = True
+        try:
+            yield
+        finally:
+            self._together = False
+        self._write_waiting(*self._waiting)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Write an attribute of a trial."""
-        self._write_params(trial_id)
+        self._write_waiting(trial_id)
         self._write(self._disk.set_trial_user_attr, self._disk_trials[trial_id], key, value)
         super().set_trial_user_attr(trial_id, key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Write an attribute that Optuna keeps of a trial."""
-        self._write_params(trial_id)
+        self._write_waiting(trial_id)
         self._write(self._disk.set_trial_system_attr, self._disk_trials[trial_id], key, value)
         super().set_trial_system_attr(trial_id, key, value)
 
-    def _write_params(self, trial_id: int) -> None:
-        """Write a trial's parameters in one transaction: Optuna's own way takes one for each."""
-        told = self._unwritten.get(trial_id, ())
-        if not told:
+    def _wait(self, trial_id: int, made: Any, **what: Any) -> None:
+        """Let a row of a trial's wait: what is written a second time is made anew."""
+        row = partial(made, trial_id=self._disk_trials[trial_id], **what)
+        self._waiting.setdefault(trial_id, []).append(row)
+
+    def _write_waiting(self, *trial_ids: int) -> None:
+        """Write the rows of trials that wait in one transaction: Optuna's own way takes one for each."""
+        rows = [row for trial_id in trial_ids for row in self._waiting.get(trial_id, ())]
+        if not rows:
             return
-        disk_id = self._disk_trials[trial_id]
 
         def write() -> None:
             # A second time, after an answer that was lost, they are there: that is ignored.
             with _create_scoped_session(self._store.scoped_session, True) as session:
-                session.add_all(
-                    TrialParamModel(
-                        trial_id=disk_id,
-                        param_name=name,
-                        param_value=value,
-                        distribution_json=distribution_to_json(domain),
-                    )
-                    for name, value, domain in told
-                )
+                session.add_all(row() for row in rows)
 
         self._write(write)
-        del self._unwritten[trial_id]
+        for trial_id in trial_ids:
+            self._waiting.pop(trial_id, None)
 
     def _write(self, write: Callable[..., Result], *what: Any) -> Result:
         if self._held is not None:

@@ -92,6 +92,7 @@ class PostgresLock:
         """
         check_driver()
         self._uri, self._study, self._max_seconds = uri, study, max_seconds
+        self._session: list[Any] = []
         with _explained(uri):
             self._take()
 
@@ -155,6 +156,15 @@ class PostgresLock:
         self._psycopg = importlib.import_module("psycopg")
         name = f"lookback on {socket.gethostname()}, process {os.getpid()}"
         self._connection = _connect(self._uri, application_name=name)
+        # A connection that broke may hold the lock on the server's side until it is given up there.
+        self._connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE pid = %s AND backend_start = %s",
+            self._session or [None, None],
+        )
+        self._session = self._connection.execute(
+            "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        ).fetchone()
         taken = "SELECT pg_try_advisory_lock(%s)"
         if not self._connection.execute(taken, [_key(self._study)]).fetchone()[0]:
             holder = _find_holder(self._connection, self._study)

@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left, insort
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.config import StudyConfig
 from search.driver.costs import learn_rates, typical_epoch
 from search.driver.leaderboard import TrialRow, is_ranked, rank, rank_key
+from search.driver.mirror import MirroredStorage
 from search.driver.objectives import (
     LeadingStudy,
     is_to_be_pruned,
@@ -112,6 +114,7 @@ class Trials:
         self.direction = direction
         self.config = config
         self._study = _open_study(storage, config, direction)
+        self._together = storage.together if isinstance(storage, MirroredStorage) else nullcontext
         self._open: dict[int, optuna.Trial] = {}
         self._queue: list[dict[str, Scalar]] = []
         self._space = IntersectionSearchSpace(include_pruned=True)
@@ -411,6 +414,11 @@ class Trials:
         known = trial.storage.get_trial(trial._trial_id).constraints
         if built.latency_ms is not None and limit is not None and LATENCY not in known:
             trial.set_constraint(LATENCY, built.latency_ms / limit - 1)
+
+    def report_all(self, told: Mapping[int, EpochReport]) -> dict[int, Verdict]:
+        """Take in what trials say, by their numbers, in one write, as ``report`` does one by one."""
+        with self._together():
+            return {number: self.report(number, report) for number, report in told.items()}
 
     def report(self, number: int, told: EpochReport) -> Verdict:
         """Take in an epoch and decide whether the trial goes on."""

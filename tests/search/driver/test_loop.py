@@ -45,12 +45,16 @@ class Launch:
     """One launch of a study with scripted workers, on real Optuna."""
 
     def __init__(
-        self, store: optuna.storages.BaseStorage, curve: Curve, **settings: object
+        self,
+        store: optuna.storages.BaseStorage,
+        curve: Curve,
+        executor: type[ScriptedExecutor] = ScriptedExecutor,
+        **settings: object,
     ) -> None:
         self.config: StudyConfig = make_config(
             {"name": "scripted", "objective": {"metric": "accuracy"}, **settings}
         )
-        self.executor = ScriptedExecutor(slots=2, curve=curve)
+        self.executor = executor(slots=2, curve=curve)
         self.tracker = MemoryTracker()
         self.view = QuietView()
         self.interrupt = Interrupt()
@@ -428,6 +432,33 @@ def test_a_trial_whose_worker_died_begins_again_under_its_number(
     assert launch.outcomes() == [Outcome.COMPLETE] * 5
     assert [order.number for order in launch.executor.orders].count(2) == 2
     assert any("Trial 2 is taken up again" in text for text in launch.view.said)
+
+
+class DyingExecutor(ScriptedExecutor):
+    """A worker reports an epoch and is dead before anybody has looked, once."""
+
+    dead = False
+
+    def receive(self, max_seconds: float) -> Sequence[Arrival]:
+        arrivals = super().receive(max_seconds)
+        for slot, message in arrivals:
+            if isinstance(message, EpochReport) and self.given[slot] == 2 and not self.dead:
+                self.dead = True
+                self._workers[slot] = iter(())
+                death = WorkerDied(reason="worker 0 was killed by SIGKILL")
+                return [*arrivals, (slot, death), (slot, self._ready(slot))]
+        return arrivals
+
+
+def test_what_a_worker_reported_just_before_it_died_counts(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(
+        storage, rising_curve, DyingExecutor, budget={"trials": 5}, pruner={"name": "none"}
+    )
+    assert launch.run() is Ending.FINISHED
+    assert launch.outcomes() == [Outcome.COMPLETE] * 5
+    assert "Trial 2 goes on after epoch 0; 1 reported before are trained again." in launch.view.said
 
 
 def test_a_trial_whose_worker_always_dies_fails_and_the_study_goes_on(

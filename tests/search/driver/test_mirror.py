@@ -1,3 +1,5 @@
+import math
+from contextlib import nullcontext
 from pathlib import Path
 
 import optuna
@@ -141,6 +143,58 @@ def test_parameters_are_on_disk_before_anything_else_is_said_of_their_trial(disk
     on_disk = optuna.load_study(storage=disk, study_name="study")
     assert on_disk.trials[0].params == values
     assert on_disk.trials[0].distributions == study.trials[0].distributions
+
+
+def test_reports_that_are_made_together_are_on_disk_once_all_are_made(disk):
+    storage = mirror(disk)
+    study = open_study(storage)
+    trials = [ask_trial(study, TPE, 7) for _ in range(3)]
+    for trial in trials:
+        suggest(trial, "lr", SPACE["lr"])
+    trials[0].report(0.1, 0)
+
+    def read():
+        found = optuna.load_study(storage=disk, study_name="study").trials
+        return [one.intermediate_values for one in found], [len(one.params) for one in found]
+
+    with storage.together():
+        trials[0].report(0.2, 1)
+        trials[1].report(math.inf, 0)
+        trials[2].report(0.4, 0)
+        assert read() == ([{0: 0.1}, {}, {}], [1, 0, 0])
+        told = [one.intermediate_values for one in study.get_trials(deepcopy=False)]
+    expected = [{0: 0.1, 1: 0.2}, {0: math.inf}, {0: 0.4}]
+    assert told == expected
+    assert read() == (expected, [1, 1, 1])
+
+
+def test_a_report_of_a_step_that_was_reported_takes_its_place(disk):
+    storage = mirror(disk)
+    trial = ask_trial(open_study(storage), TPE, 7)
+    trial.report(0.1, 0)
+    for value, write in ((0.2, nullcontext), (0.3, storage.together)):
+        with write():
+            storage.set_trial_intermediate_value(trial._trial_id, 0, value)
+        (found,) = optuna.load_study(storage=disk, study_name="study").trials
+        assert found.intermediate_values == {0: value} == storage.get_trial(0).intermediate_values
+
+
+def test_what_waits_when_something_breaks_is_written_with_the_next_word(disk):
+    storage = mirror(disk)
+    trial = ask_trial(open_study(storage), TPE, 7)
+
+    def break_off():
+        with storage.together():
+            trial.report(0.1, 0)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        break_off()
+    (found,) = optuna.load_study(storage=disk, study_name="study").trials
+    assert found.intermediate_values == {}
+    trial.set_user_attr("outcome", "interrupted")
+    (found,) = optuna.load_study(storage=disk, study_name="study").trials
+    assert found.intermediate_values == {0: 0.1}
 
 
 def test_a_refused_write_changes_nothing(disk):

@@ -116,6 +116,19 @@ def test_a_driver_that_is_killed_lets_go(uri):
     taken.release()
 
 
+def test_a_driver_whose_connection_broke_on_its_side_alone_is_not_shut_out_by_it(uri, lock):
+    broken, lock._connection = lock._connection, psycopg.connect(uri)
+    lock._connection.close()
+    lock._looked = float("-inf")
+    said = []
+    assert lock.write(lambda: 1, say=said.append) == 1
+    assert said == []
+    with pytest.raises(psycopg.OperationalError):
+        broken.execute("SELECT 1")
+    with pytest.raises(StudyError, match="must have one driver"):
+        PostgresLock(uri, "har", 60)
+
+
 def test_an_outage_is_ridden_out(server, uri, store, lock):
     said = []
     mirror = MirroredStorage(store, place=Path(), say=said.append, lock=lock)
