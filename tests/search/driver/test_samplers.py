@@ -2,9 +2,12 @@
 
 import importlib.util
 
+import numpy as np
 import optuna
 import pytest
 from fakes import LISTING
+from optuna.samplers._tpe import _truncnorm
+from scipy.special import log_ndtr
 
 from search.config import SamplerConfig, make_config
 from search.driver.optimization import ask_trial, suggest
@@ -47,6 +50,33 @@ def test_what_is_suggested_depends_on_number_and_history_alone(name: str) -> Non
     first = play()
     assert first == play()
     assert len({str(values) for values in first}) == 15
+
+
+def test_tpe_suggests_what_it_does_by_optunas_own_arithmetic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    spec = importlib.util.find_spec("optuna.samplers._tpe._truncnorm")
+    assert spec is not None
+    assert spec.loader is not None
+    own = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(own)
+    places = np.linspace(-60.0, 12.0, 20_001)
+    assert _truncnorm._log_ndtr is log_ndtr
+    np.testing.assert_allclose(log_ndtr(places), own._log_ndtr(places), rtol=1e-7)
+
+    def play() -> list[dict[str, float]]:
+        study = optuna.create_study()
+        for number in range(40):
+            trial = ask_trial(study, SamplerConfig(), 3)
+            values = [suggest(trial, one.name, one.domain) for one in LISTING]
+            study.tell(trial.number, float(values[1]) + 0.1 * (number % 3))
+        return [trial.params for trial in study.trials]
+
+    ours = play()
+    monkeypatch.setattr(_truncnorm, "_log_ndtr", own._log_ndtr)
+    for one, other in zip(play(), ours, strict=True):
+        assert one == pytest.approx(other, rel=1e-9)
 
 
 def test_settings_are_those_of_optunas_class() -> None:
