@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import optuna
 import psycopg
-from optuna.search_space import IntersectionSearchSpace
 from rich.console import Console
 from rich.table import Table
 
@@ -35,6 +34,7 @@ from search.driver.mirror import MirroredStorage
 from search.driver.optimization import ask_trial, suggest
 from search.driver.postgres import open_postgres, postgres_lock
 from search.driver.requests import Room
+from search.driver.samplers import SharedSpace
 from search.driver.tracking.mlflow_tracker import open_tracker
 from search.driver.tracking.spool import spool_path
 from search.driver.trials import Trials
@@ -361,7 +361,7 @@ def measure_asks(counts: Sequence[int], asks: int, postgres: Postgres) -> list[l
         mirror = MirroredStorage(store, place=Path(), say=print)
         study = optuna.load_study(study_name="asks", storage=mirror)
         read, held = time.monotonic() - start, len(study.get_trials(deepcopy=False))
-        shared, times = IntersectionSearchSpace(include_pruned=True), []
+        shared, times = SharedSpace(), []
         for _ in range(1 + asks):
             start = time.monotonic()
             trial = ask_trial(study, config.sampler, 0, shared)

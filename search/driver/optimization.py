@@ -6,12 +6,11 @@ import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from search.config import SamplerConfig
-from search.driver.samplers import make_sampler
+from search.driver.samplers import SharedSpace, make_sampler
 from search.errors import ConfigError, StudyError
 from search.messages import ChoiceDomain, Domain, FloatDomain, IntDomain, Listed, Scalar
 
@@ -90,7 +89,7 @@ def _derive_seed(study_seed: int, number: int, *purpose: int) -> int:
 
 
 def ask_trial(
-    study: Study, config: SamplerConfig, seed: int, space: IntersectionSearchSpace | None = None
+    study: Study, config: SamplerConfig, seed: int, space: SharedSpace | None = None
 ) -> Trial:
     """Begin a trial whose suggestions depend on its number and on history alone.
 
@@ -117,7 +116,7 @@ def continue_trial(
     number: int,
     config: SamplerConfig,
     seed: int,
-    space: IntersectionSearchSpace | None = None,
+    space: SharedSpace | None = None,
 ) -> Trial:
     """Take up a trial that was running when its driver ended.
 

@@ -9,9 +9,8 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 from optuna.samplers._tpe import _truncnorm  # where TPE's time goes has no public name
-from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from scipy.special import log_ndtr
 
 from search.config import SamplerConfig
@@ -23,6 +22,42 @@ from search.messages import Listed, Scalar
 _truncnorm._log_ndtr = log_ndtr  # type: ignore[assignment]  # of arrays too
 
 
+class SharedSpace:
+    """What all complete and pruned trials of a study have been asked for.
+
+    It looks at each of them once. Optuna's own, with which it agrees, looks again at all that were begun after the
+    oldest one that runs, which where a thousand run is a quarter of the time that a suggestion takes.
+    """
+
+    def __init__(self) -> None:
+        """Know of no trial yet."""
+        self._found: dict[str, BaseDistribution] | None = None
+        self._unfinished: list[int] = []
+        self._seen = 0
+
+    def calculate(self, study: Study) -> dict[str, BaseDistribution]:
+        """Take in the trials that have ended since, and return what all were asked for, by name.
+
+        Args:
+            study: The same each time.
+        """
+        trials = study.get_trials(deepcopy=False)
+        numbers, self._unfinished = [*self._unfinished, *range(self._seen, len(trials))], []
+        self._seen = len(trials)
+        for number in numbers:
+            trial = trials[number]
+            if not trial.state.is_finished():
+                self._unfinished.append(number)
+            elif trial.state is not TrialState.FAIL:
+                known = trial.distributions if self._found is None else self._found
+                self._found = {
+                    name: domain
+                    for name, domain in known.items()
+                    if trial.distributions.get(name) == domain
+                }
+        return dict(sorted((self._found or {}).items()))
+
+
 class SharingTPESampler(TPESampler):
     """Optuna's TPE, one of several of a study that share what they know of its search space.
 
@@ -30,9 +65,7 @@ class SharingTPESampler(TPESampler):
     every trial.
     """
 
-    def __init__(
-        self, *, seed: int, space: IntersectionSearchSpace | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, *, seed: int, space: SharedSpace | None = None, **settings: Any) -> None:
         """Make a sampler.
 
         Args:
@@ -41,7 +74,7 @@ class SharingTPESampler(TPESampler):
             **settings: As Optuna's class takes them.
         """
         super().__init__(seed=seed, **settings)
-        self._shared = space or IntersectionSearchSpace(include_pruned=True)
+        self._shared = space or SharedSpace()
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -95,9 +128,7 @@ def check_sampler(config: SamplerConfig) -> None:
         ) from None
 
 
-def make_sampler(
-    config: SamplerConfig, seed: int, space: IntersectionSearchSpace | None = None
-) -> BaseSampler:
+def make_sampler(config: SamplerConfig, seed: int, space: SharedSpace | None = None) -> BaseSampler:
     """Make a sampler by name.
 
     Args:

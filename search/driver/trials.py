@@ -12,7 +12,6 @@ from statistics import fmean
 from typing import Any
 
 import optuna
-from optuna.search_space import IntersectionSearchSpace
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -48,7 +47,7 @@ from search.driver.promotion import (
     remove_checkpoint,
 )
 from search.driver.pruners import is_immune, make_pruner, prune_reason
-from search.driver.samplers import count_grid, list_queue
+from search.driver.samplers import SharedSpace, count_grid, list_queue
 from search.messages import (
     CandidateBuilt,
     Cost,
@@ -117,7 +116,7 @@ class Trials:
         self._together = storage.together if isinstance(storage, MirroredStorage) else nullcontext
         self._open: dict[int, optuna.Trial] = {}
         self._queue: list[dict[str, Scalar]] = []
-        self._space = IntersectionSearchSpace(include_pruned=True)
+        self._space = SharedSpace()
         trials = self._study.get_trials(deepcopy=False)
         self.rows = {t.number: read_row(t) for t in trials if t.state is not TrialState.WAITING}
         self._reported = {t.number: _count_epochs(t) for t in trials}

@@ -1,5 +1,6 @@
 import copy
 
+import numpy as np
 import optuna
 import pytest
 from optuna.search_space import IntersectionSearchSpace
@@ -17,6 +18,7 @@ from search.driver.optimization import (
     suggest,
     trial_seed,
 )
+from search.driver.samplers import SharedSpace
 from search.errors import ConfigError, StudyError
 from search.messages import ChoiceDomain, FloatDomain, IntDomain, Listed
 
@@ -82,7 +84,7 @@ def test_a_resumed_study_goes_on_as_an_uninterrupted_one_and_repeats_nothing(sto
 
 
 def test_samplers_that_share_a_search_space_suggest_what_optunas_own_does(storage):
-    space, names = IntersectionSearchSpace(include_pruned=True), list(SPACE)
+    space, names = SharedSpace(), list(SPACE)
     study = open_study(storage)
     plain = open_study(optuna.storages.InMemoryStorage())
     for number in range(40):
@@ -98,6 +100,30 @@ def test_samplers_that_share_a_search_space_suggest_what_optunas_own_does(storag
             state = optuna.trial.TrialState.PRUNED if number % 5 == 0 else None
             one.tell(trial, None if state else value, state=state)
     assert set(space.calculate(study)) < set(names)
+
+
+def test_what_trials_share_is_what_optuna_finds_in_whatever_order_they_end(storage):
+    study, rng = open_study(storage), np.random.default_rng(0)
+    space, plain = SharedSpace(), IntersectionSearchSpace(include_pruned=True)
+    states = [optuna.trial.TrialState[name] for name in ("COMPLETE", "PRUNED", "FAIL")]
+    other, running, found = IntDomain(low=1, high=9), [], []
+    for number in range(60):
+        trial = ask_trial(study, RANDOM, 7)
+        asked = {**SPACE, **({"batch": other} if number == 41 else {})}
+        left_out = "cell" if number == 17 else None
+        for name, domain in asked.items():
+            if name != left_out:
+                suggest(trial, name, domain)
+        running.append(trial)
+        while len(running) > rng.integers(8):
+            ended = running.pop(int(rng.integers(len(running))))
+            state = states[int(rng.integers(3))]
+            study.tell(ended, 1.0 if state is states[0] else None, state=state)
+        found.append(space.calculate(study))
+        assert found[-1] == plain.calculate(study)
+    sizes = {len(one) for one in found}
+    assert {0, len(SPACE)} < sizes
+    assert SharedSpace().calculate(study) == found[-1]
 
 
 @pytest.mark.parametrize("config", [RANDOM, TPE])
