@@ -278,7 +278,7 @@ class StudyLoop:
         """Begin trials for a while, and tell whether more are to be begun now."""
         until = time.monotonic() + TURN_SECONDS
         while self._idle and self._wants_more():
-            slot = min(self._idle)
+            slot = self._find_idle()
             number = self._waiting.popleft() if self._waiting else self._trials.ask()
             times = self._trials.begin_again(number)
             if times > self._config.workers.max_restarts + 1:
@@ -301,6 +301,11 @@ class StudyLoop:
             if time.monotonic() >= until:
                 return bool(self._idle) and self._wants_more()
         return False
+
+    def _find_idle(self) -> int:
+        """Find the worker that waits longest: where trials end faster than they begin none is left out."""
+        heard = {slot: watch.heard for slot, watch in self._watches.items()}
+        return min(self._idle, key=lambda slot: (heard.get(slot, 0.0), slot))
 
     def _watch(self) -> None:
         """End workers that hang, and those whose trial takes too long."""

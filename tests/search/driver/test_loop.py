@@ -1,7 +1,7 @@
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,11 +27,13 @@ from search.errors import ConfigError, StudyStopped
 from search.messages import (
     DiskNews,
     EpochReport,
+    FromWorker,
     Outcome,
     Question,
     RepeatTrial,
     Scalar,
     SpaceListed,
+    TrainTrial,
     TrialEnded,
     WorkerDied,
     WorkerFailed,
@@ -432,6 +434,23 @@ def test_a_trial_whose_worker_died_begins_again_under_its_number(
     assert launch.outcomes() == [Outcome.COMPLETE] * 5
     assert [order.number for order in launch.executor.orders].count(2) == 2
     assert any("Trial 2 is taken up again" in text for text in launch.view.said)
+
+
+class HastyExecutor(ScriptedExecutor):
+    """A trial ends as soon as it is begun."""
+
+    def _play(self, slot: int, order: TrainTrial) -> Iterator[FromWorker]:
+        yield self._ended(Outcome.COMPLETE, [0.5], {}, "")
+
+
+def test_where_trials_end_faster_than_they_begin_no_worker_is_left_out(
+    storage: optuna.storages.BaseStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.driver.loop.TURN_SECONDS", 0.0)  # one trial begins at a time
+    launch = Launch(storage, rising_curve, HastyExecutor, budget={"trials": 10})
+    assert launch.run() is Ending.FINISHED
+    assert len(launch.executor.orders) == 10
+    assert set(launch.executor.given) == {0, 1}
 
 
 class DyingExecutor(ScriptedExecutor):
