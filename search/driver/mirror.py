@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from optuna.storages._rdb.storage import _create_scoped_session  # nor has a tra
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy  # what a storage returns has no public name
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import insert
 
 from search.disk import wait_for_room
 from search.driver.postgres import PostgresLock
@@ -57,7 +57,7 @@ class MirroredStorage(InMemoryStorage):
         # Optuna's cache remembers the distributions: without it each parameter is a query more.
         self._disk = optuna.storages.get_storage(disk)
         self._store = disk
-        self._waiting: dict[int, list[Callable[[], Any]]] = {}
+        self._waiting: dict[int, list[tuple[Any, dict[str, Any]]]] = {}
         self._together = False
         self._disk_studies: dict[int, int] = {}
         self._disk_trials: dict[int, int] = {}
@@ -200,20 +200,24 @@ class MirroredStorage(InMemoryStorage):
         super().set_trial_system_attr(trial_id, key, value)
 
     def _wait(self, trial_id: int, made: Any, **what: Any) -> None:
-        """Let a row of a trial's wait: what is written a second time is made anew."""
-        row = partial(made, trial_id=self._disk_trials[trial_id], **what)
-        self._waiting.setdefault(trial_id, []).append(row)
+        """Let a row of a trial's wait."""
+        row = {"trial_id": self._disk_trials[trial_id], **what}
+        self._waiting.setdefault(trial_id, []).append((made, row))
 
     def _write_waiting(self, *trial_ids: int) -> None:
         """Write the rows of trials that wait in one transaction: Optuna's own way takes one for each."""
-        rows = [row for trial_id in trial_ids for row in self._waiting.get(trial_id, ())]
+        rows: dict[Any, list[dict[str, Any]]] = {}
+        for trial_id in trial_ids:
+            for made, row in self._waiting.get(trial_id, ()):
+                rows.setdefault(made, []).append(row)
         if not rows:
             return
 
         def write() -> None:
             # A second time, after an answer that was lost, they are there: that is ignored.
             with _create_scoped_session(self._store.scoped_session, True) as session:
-                session.add_all(row() for row in rows)
+                for made, told in rows.items():
+                    session.execute(insert(made), told)
 
         self._write(write)
         for trial_id in trial_ids:
