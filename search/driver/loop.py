@@ -1,7 +1,7 @@
 """The ask, submit, report and tell loop: every message of a worker is answered here."""
 
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -67,6 +67,7 @@ class _Watch:
     began: float = field(default_factory=time.monotonic)
     heard: float = field(default_factory=time.monotonic)
     waits_since: float | None = None
+    answers: int = 0
     killed_for: str = ""
     overtime: bool = False
 
@@ -96,7 +97,7 @@ class StudyLoop:
         self._tracker = tracker
         self._idle = set(ready)
         self._busy: dict[int, int] = {}
-        self._asked: dict[int, Question] = {}
+        self._asked: OrderedDict[int, Question] = OrderedDict()
         self._watches: dict[int, _Watch] = {}
         self._looked = time.monotonic()
         self._baseline = baseline
@@ -257,6 +258,8 @@ class StudyLoop:
             match message:
                 case Question():
                     self._asked[slot] = message
+                    if self._watches[slot].answers:
+                        self._asked.move_to_end(slot, last=False)
                 case EpochReport():
                     reports[slot] = message
                 case _:
@@ -266,11 +269,16 @@ class StudyLoop:
         self._judge(reports)
 
     def _answer(self) -> None:
-        """Answer questions for a while: to suggest takes far longer than to judge a report, which waits else."""
+        """Answer questions for a while: to suggest takes far longer than to judge a report, which waits else.
+
+        A trial's first one takes longest, so those that were answered before come first: else all that
+        begin at once would train at once, and none before the last.
+        """
         until = time.monotonic() + TURN_SECONDS
         while self._asked:
-            slot = next(iter(self._asked))
-            self._handle(slot, self._asked.pop(slot))
+            slot, question = self._asked.popitem(last=False)
+            self._watches[slot].answers += 1
+            self._handle(slot, question)
             if time.monotonic() >= until:
                 return
 

@@ -25,6 +25,7 @@ from search.driver.storage import open_storage
 from search.driver.trials import Trials
 from search.errors import ConfigError, StudyStopped
 from search.messages import (
+    Answer,
     DiskNews,
     EpochReport,
     FromWorker,
@@ -33,6 +34,7 @@ from search.messages import (
     RepeatTrial,
     Scalar,
     SpaceListed,
+    ToWorker,
     TrainTrial,
     TrialEnded,
     WorkerDied,
@@ -451,6 +453,30 @@ def test_where_trials_end_faster_than_they_begin_no_worker_is_left_out(
     assert launch.run() is Ending.FINISHED
     assert len(launch.executor.orders) == 10
     assert set(launch.executor.given) == {0, 1}
+
+
+class NotingExecutor(ScriptedExecutor):
+    """Notes whom it brings answers to."""
+
+    def __init__(self, slots: int, curve: Curve) -> None:
+        super().__init__(slots, curve)
+        self.answered: list[int] = []
+
+    def send(self, slot: int, message: ToWorker) -> None:
+        if isinstance(message, Answer):
+            self.answered.append(self.given[slot])
+        super().send(slot, message)
+
+
+def test_a_candidate_that_was_answered_before_is_answered_before_others(
+    storage: optuna.storages.BaseStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.driver.loop.TURN_SECONDS", 0.0)  # one answer at a time
+    launch = Launch(storage, rising_curve, NotingExecutor, budget={"trials": 2})
+    assert launch.run() is Ending.FINISHED
+    executor = launch.executor
+    assert isinstance(executor, NotingExecutor)
+    assert executor.answered == [0] * len(LISTING) + [1] * len(LISTING)
 
 
 class DyingExecutor(ScriptedExecutor):
