@@ -188,13 +188,22 @@ class MlflowTracker:
         self._say = say
         self._run_ids: dict[int, str] = {}
         self._next_epochs: dict[int, int] = {}
+        self._begun: set[int] | None = None
+        self._new: set[int] = set()
+        self._held: dict[int, dict[str, str]] = {}
         self._not_taken = 0
         self._spool = spool
         self._forwarder = Forwarder(spool, self._deliver)
         self._send("status", status="RUNNING")
 
     def start_trial(self, number: int, promotion: Promotion | None = None) -> None:
-        """Open the run of a trial, or go on with the one that it has."""
+        """Open the run of a trial, or go on with the one that it has.
+
+        A trial that nobody can have begun before is not looked for, which takes the store longest.
+        """
+        if self._begun is not None and number not in self._begun:
+            self._begun.add(number)
+            self._new.add(number)
         self._send("start", number=number, promotion=promotion and asdict(promotion))
 
     def log_built(self, number: int, built: CandidateBuilt) -> None:
@@ -214,7 +223,9 @@ class MlflowTracker:
 
     def reconcile(self, rows: Iterable[TrialRow]) -> None:
         """Repair the runs whose end a driver noted in Optuna and died before it noted it here."""
-        known = [asdict(row) for row in rows if row.outcome in ENDED]
+        listed = list(rows)
+        self._begun = {row.number for row in listed}
+        known = [asdict(row) for row in listed if row.outcome in ENDED]
         if known:
             self._send("rows", rows=known)
 
@@ -294,24 +305,36 @@ class MlflowTracker:
 
     def _deliver_start(self, record: Record) -> None:
         number, time_ms = record["number"], record["time_ms"]
-        tags = {KIND: "trial", TRIAL: f"{number:03d}"}
-        run = self._open_run(tags, f"trial {number:03d}", time_ms)
+        tags, name = {KIND: "trial", TRIAL: f"{number:03d}"}, f"trial {number:03d}"
         if record["promotion"]:
             told = record["promotion"]
             words = {"promotion": told["reason"], CONTINUES: f"{told['number']:03d}"}
+        else:
+            words = {}
+        if number in self._new:
+            self._new.discard(number)  # if the answer is lost, it is looked for
+            run = self._create_run({**tags, **words}, name, time_ms)
+            self._held[number], self._next_epochs[number] = {}, 0
+        else:
+            run = self._open_run(tags, name, time_ms)
+            self._go_on(run, words)
+        self._run_ids[number] = run.info.run_id
+
+    def _go_on(self, run: Run, words: Mapping[str, str]) -> None:
+        """Let a run that may have ended before be that of a running trial."""
+        if words:
             self._client.log_batch(run.info.run_id, tags=as_tags(words))
         if run.info.status != "RUNNING":
             self._client.update_run(run.info.run_id, status="RUNNING")
         for name in {"outcome", "reason", _NOTE} & set(run.data.tags):
             self._client.delete_tag(run.info.run_id, name)
-        self._run_ids[number] = run.info.run_id
 
     def _deliver_built(self, record: Record) -> None:
-        built, run_id = record["built"], self._trial_run(record["number"])
-        held = self._client.get_run(run_id).data
-        params, changed = _split_params(built["parameters"], held.params)
-        known = "parameter_count" in held.metrics
-        counted = {} if known else {"parameter_count": built["parameter_count"]}
+        number, built = record["number"], record["built"]
+        run_id, held = self._trial_run(number), self._find_held(number)
+        params, changed = _split_params(built["parameters"], held)
+        # Hyperparameters come with it, and MLflow keeps all of a metric's values.
+        counted = {} if held else {"parameter_count": built["parameter_count"]}
         metrics = as_metrics(counted, record["time_ms"])
         words = {
             "targets": built["targets_hash"],
@@ -320,6 +343,7 @@ class MlflowTracker:
         words |= _type_parameters(built["parameters"]) | changed
         tags = as_tags({name: word for name, word in words.items() if word})
         self._client.log_batch(run_id, metrics, params, tags)
+        self._note_held(number, params)
 
     def _deliver_epoch(self, record: Record) -> None:
         number = record["number"]
@@ -346,7 +370,9 @@ class MlflowTracker:
 
     def _deliver_end(self, record: Record) -> None:
         ended, time_ms = TrialEnded(**record["ended"]), record["time_ms"]
-        self._end_run(self._trial_run(record["number"]), ended, time_ms)
+        number = record["number"]
+        self._end_run(self._trial_run(number), ended, time_ms, self._find_held(number))
+        self._held.pop(number, None)
 
     def _deliver_rows(self, record: Record) -> None:
         tags = {KIND: "trial", STUDY: self._study}
@@ -363,7 +389,8 @@ class MlflowTracker:
             if run.data.tags.get("outcome") == row["outcome"]:
                 continue
             kept = {name: row[name] for name in row.keys() & TrialEnded.__dataclass_fields__.keys()}
-            self._end_run(run.info.run_id, TrialEnded(**kept), record["time_ms"])
+            ended, time_ms = TrialEnded(**kept), record["time_ms"]
+            self._end_run(run.info.run_id, ended, time_ms, run.data.params)
 
     def _deliver_repeat(self, record: Record) -> None:
         number, repeat = record["number"], record["repeat"]
@@ -393,7 +420,8 @@ class MlflowTracker:
             for first in range(0, len(points), _LARGEST_BATCH):
                 self._client.log_batch(run.info.run_id, points[first : first + _LARGEST_BATCH])
             self._client.log_batch(run.info.run_id, tags=as_tags(words))
-            self._end_run(run.info.run_id, TrialEnded(**record["ended"]), time_ms)
+            ended = TrialEnded(**record["ended"])
+            self._end_run(run.info.run_id, ended, time_ms, run.data.params)
 
     def _deliver_baseline(self, record: Record) -> None:
         tags = {KIND: "baseline", BASELINE: record["name"]}
@@ -429,7 +457,9 @@ class MlflowTracker:
             raise Refused(reason) from None
         self._not_taken = 0
 
-    def _end_run(self, run_id: str, ended: TrialEnded, time_ms: int) -> None:
+    def _end_run(
+        self, run_id: str, ended: TrialEnded, time_ms: int, held: Mapping[str, str]
+    ) -> None:
         found = {
             "value": ended.value,
             "best_epoch": ended.best_epoch,
@@ -446,7 +476,6 @@ class MlflowTracker:
         words = {"outcome": outcome, "reason": ended.reason, _NOTE: note, _COLOUR: PALETTE[outcome]}
         # Again, since a candidate that could not be built was never reported as built, and a fit of
         # its own may have asked for more.
-        held = self._client.get_run(run_id).data.params
         params, changed = _split_params(ended.parameters, held)
         tags = as_tags({**words, **changed, **_type_parameters(ended.parameters)})
         self._client.log_batch(run_id, metrics, params, tags)
@@ -464,6 +493,16 @@ class MlflowTracker:
             self._run_ids[number] = _keep_one(self._client, runs).info.run_id
         return self._run_ids[number]
 
+    def _find_held(self, number: int) -> Mapping[str, str]:
+        """List the hyperparameters that a trial's run has: of one that was made here that is known."""
+        if number in self._held:
+            return self._held[number]
+        return self._client.get_run(self._trial_run(number)).data.params
+
+    def _note_held(self, number: int, params: Sequence[Param]) -> None:
+        if number in self._held:
+            self._held[number].update((one.key, one.value) for one in params)
+
     def _next_epoch(self, number: int) -> int:
         if number not in self._next_epochs:
             # Every epoch has seconds, while an objective that is not finite is left out.
@@ -475,9 +514,10 @@ class MlflowTracker:
         """Find a nested run by its tags, or create it: a lost answer must not make a second one."""
         tags = {STUDY: self._study, **tags}
         runs = search_runs(self._client, [self.experiment_id], tags)
-        if runs:
-            return _keep_one(self._client, runs)
-        tags = {**tags, "mlflow.parentRunId": self.run_id}
+        return _keep_one(self._client, runs) if runs else self._create_run(tags, name, time_ms)
+
+    def _create_run(self, tags: Mapping[str, str], name: str, time_ms: int) -> Run:
+        tags = {STUDY: self._study, **tags, "mlflow.parentRunId": self.run_id}
         return self._client.create_run(self.experiment_id, time_ms, tags, run_name=name)
 
 

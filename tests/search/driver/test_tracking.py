@@ -1,6 +1,7 @@
 import json
 import math
 import multiprocessing
+import shutil
 import sqlite3
 import time
 from collections import deque
@@ -13,11 +14,12 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND, TEMPORARILY_UNAVAILABLE
 
 from search.config import TrackingConfig
 from search.driver.decision import Repeat
 from search.driver.leaderboard import TrialRow
+from search.driver.promotion import Promotion
 from search.driver.tracking.forwarder import Forwarder
 from search.driver.tracking.mlflow_tracker import MlflowTracker, check_name, open_tracker
 from search.driver.tracking.records import now_ms
@@ -248,6 +250,74 @@ def test_a_continued_trial_keeps_its_run_and_no_epoch_stands_twice(storage_folde
     assert "outcome" not in trial.data.tags
     assert [step for step, _ in history(storage_folder, trial, "objective")] == [0, 1, 2, 3]
     assert len(find_runs(storage_folder, kind="study")) == 1
+
+
+def test_a_trial_that_nobody_began_before_is_not_looked_for_and_holds_the_same(
+    storage_folder: Path, tmp_path: Path, store_template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking = tmp_path / "looking"
+    looking.mkdir()
+    shutil.copyfile(store_template, looking / "mlflow.db")
+    ended = {"value": 0.6, "best_epoch": 1, "epochs": 2, "parameters": {"units": 8, "depth": 2}}
+    found: list[object] = []
+    for folder in (looking, storage_folder):
+        tracker = open_study(folder)
+        with monkeypatch.context() as patch:
+            if folder == storage_folder:
+                tracker.reconcile([])
+                for reading in ("search_runs", "get_run", "get_metric_history"):
+                    patch.setattr(MlflowClient, reading, None)
+            run_trial(tracker, 0, TrialEnded(outcome=Outcome.PRUNED, reason="worse", **ended))
+            tracker.start_trial(1, Promotion(number=0, reason="the best of those pruned"))
+            tracker.log_built(1, BUILT)
+            tracker.log_built(1, BUILT)  # its worker died
+            tracker.end_trial(1, TrialEnded(outcome=Outcome.COMPLETE, **ended))
+            tracker.close("FINISHED")
+        runs = sorted(find_runs(folder, kind="trial"), key=lambda run: run.data.tags[TRIAL])
+        own = [
+            {name: word for name, word in run.data.tags.items() if name != "mlflow.parentRunId"}
+            for run in runs
+        ]
+        found.append(
+            [
+                (
+                    run.info.status,
+                    run.data.params,
+                    run.data.metrics,
+                    tags,
+                    history(folder, run, "objective"),
+                )
+                for run, tags in zip(runs, own, strict=True)
+            ]
+        )
+        counted = history(folder, runs[1], "parameter_count")
+        assert len(counted) == 1
+    assert len(found[0]) == 2
+    assert found[0] == found[1]
+
+
+def test_a_run_whose_making_was_not_answered_is_not_made_twice(
+    storage_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_run, lost = MlflowClient.create_run, [True]
+
+    def create(client: MlflowClient, *args: object, **named: object) -> Run:
+        run = create_run(client, *args, **named)
+        if lost:
+            lost.clear()
+            raise MlflowException("no answer", error_code=TEMPORARILY_UNAVAILABLE)
+        return run
+
+    tracker = open_study(storage_folder)
+    tracker.reconcile([])
+    monkeypatch.setattr(MlflowClient, "create_run", create)
+    ended = TrialEnded(outcome=Outcome.COMPLETE, value=0.6, best_epoch=1, epochs=2)
+    run_trial(tracker, 0, ended)
+    tracker.close("FINISHED")
+    (trial,) = find_runs(storage_folder, kind="trial")
+    assert not lost
+    assert (trial.info.status, trial.data.metrics["value"]) == ("FINISHED", 0.6)
+    assert [step for step, _ in history(storage_folder, trial, "objective")] == [0, 1]
 
 
 def test_a_changed_setting_of_a_continued_study_is_a_tag(storage_folder: Path) -> None:
