@@ -1,4 +1,4 @@
-"""What one driver can take: scale.py [--slots N ...] [--trials N ...], with the extra 'cluster' and PostgreSQL installed.
+"""What one driver can take: scale.py [--slots N ...] [--epochs N ...] [--trials N ...], with the extra 'cluster' and PostgreSQL installed.
 
 Scripted workers, each of which reports an epoch every --seconds, play to the real driver, which keeps its study in a real
 PostgreSQL and its runs on a real MLflow server, both of this machine. For each number of slots: how long a report waits for
@@ -77,9 +77,8 @@ class _Slot:
     """A scripted worker: how far it is, and when it will have said its next word."""
 
     parameters: dict[str, Any] = field(default_factory=dict)
-    seed: int = 0
     epoch: int = 0
-    epochs: int = EPOCHS
+    epochs: int = 0
     best: float = 0.0
     due: float = 0.0
 
@@ -87,8 +86,9 @@ class _Slot:
 class TimedExecutor:
     """Workers of a played cluster, which report at their own pace whatever the driver does."""
 
-    def __init__(self, slots: int, seconds: float) -> None:
+    def __init__(self, slots: int, seconds: float, epochs: int) -> None:
         self.slots = slots
+        self._epochs = epochs
         self.waits: list[tuple[float, float]] = []
         self._seconds = seconds
         self._rng = np.random.default_rng(0)
@@ -105,7 +105,7 @@ class TimedExecutor:
         own = self._slots[slot]
         match message:
             case TrainTrial():
-                self._slots[slot] = _Slot(seed=message.seed, due=time.monotonic())
+                self._slots[slot] = _Slot(due=time.monotonic(), epochs=self._epochs)
                 self._go_on(slot)
             case Answer():
                 own.parameters[LISTING[len(own.parameters)].name] = message.value
@@ -152,7 +152,7 @@ class TimedExecutor:
             return
         self._say(slot, CandidateBuilt(parameters=own.parameters, parameter_count=1))
         if slot not in self._training:  # so that trials end all the time, not all at once
-            own.epochs = 1 + int(self._rng.integers(EPOCHS))
+            own.epochs = 1 + int(self._rng.integers(self._epochs))
         self._report(slot)
 
     def _report(self, slot: int) -> None:
@@ -189,13 +189,13 @@ class TimedExecutor:
         )
 
 
-def configure(name: str, folder: Path, uri: str, **sections: Any) -> StudyConfig:
+def configure(name: str, folder: Path, uri: str, epochs: int, **sections: Any) -> StudyConfig:
     """Describe a study whose trials nobody trains."""
     return make_config(
         {
             "name": name,
             "objective": {"metric": "accuracy"},
-            "training": {"max_epochs": EPOCHS},
+            "training": {"max_epochs": epochs},
             "storage": {"folder": folder, "uri": uri},
             **sections,
         }
@@ -227,13 +227,14 @@ def find_processes(words: bytes) -> list[int]:
 
 
 def measure_slots(
-    slots: int, seconds: float, span: float, postgres: Postgres, tracking: str
+    slots: int, epochs: int, seconds: float, span: float, postgres: Postgres, tracking: str
 ) -> list[str]:
     """Run a study of so many slots until all have trained for a while, and return a table's line."""
     with tempfile.TemporaryDirectory(prefix="scale-") as place, ExitStack() as stack:
-        folder, name = Path(place), f"scale{slots}"
+        folder, name = Path(place), f"scale{slots}x{epochs}"
         uri = postgres.address("studies")
-        config = configure(name, folder, uri, budget={"trials": 10**6}, tracking={"uri": tracking})
+        sections = {"budget": {"trials": 10**6}, "tracking": {"uri": tracking}}
+        config = configure(name, folder, uri, epochs, **sections)
         store = open_postgres(uri)
         stack.callback(store.engine.dispose)
         lock = stack.enter_context(postgres_lock(uri, name, 60))
@@ -243,7 +244,7 @@ def measure_slots(
         tracker = open_tracker(
             study=name, config=config.tracking, folder=folder, tags={}, params={}, say=print
         )
-        executor = TimedExecutor(slots, seconds)
+        executor = TimedExecutor(slots, seconds, epochs)
         interrupt = Interrupt()
         began: dict[str, float] = {}
 
@@ -254,6 +255,7 @@ def measure_slots(
                 if executor.all_train is None:
                     return
                 if not began:
+                    print(f"All report after {time.monotonic() - start:.0f} s.", file=sys.stderr)
                     began["own"] = processor_seconds([os.getpid()])
                     began["database"] = processor_seconds(find_processes(b"postgres"))
                     began["at"] = time.monotonic()
@@ -281,6 +283,7 @@ def measure_slots(
     waits = [wait for due, wait in executor.waits if since + seconds <= due <= since + span]
     return [
         f"{slots:,}",
+        f"{epochs}",
         f"{len(waits) / (span - seconds):.1f}",
         f"{1e3 * statistics.median(waits):.0f}",
         f"{1e3 * float(np.quantile(waits, LATE)):.0f}",
@@ -352,7 +355,7 @@ def measure_asks(counts: Sequence[int], asks: int, postgres: Postgres) -> list[l
         name = f"asks{count}"
         postgres.create(name)
         uri = postgres.address(name)
-        config = configure("asks", Path("unused"), uri)
+        config = configure("asks", Path("unused"), uri, EPOCHS)
         store = open_postgres(uri)
         study = optuna.create_study(storage=store, study_name="asks", direction="maximize")
         add_trials(study, min(count, DRAWN))
@@ -391,6 +394,7 @@ def main() -> int:
     """Measure both, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--slots", type=int, nargs="*", default=[1, 10, 100, 1000])
+    parser.add_argument("--epochs", type=int, nargs="+", default=[EPOCHS], help="of a whole trial")
     parser.add_argument("--seconds", type=float, default=10.0, help="between a worker's reports")
     parser.add_argument("--span", type=float, default=60.0, help="seconds that all slots train")
     parser.add_argument("--trials", type=int, nargs="*", default=[100, 1000, 3000, 10_000])
@@ -402,14 +406,20 @@ def main() -> int:
         with run_mlflow(postgres, Path(artifacts)) as server:
             os.environ.update(server.environment)
             lines = []
-            for slots in arguments.slots:
-                lines.append(
-                    measure_slots(
-                        slots, arguments.seconds, arguments.span, postgres, server.address
-                    )
+            for slots, epochs in itertools.product(arguments.slots, arguments.epochs):
+                found = measure_slots(
+                    slots, epochs, arguments.seconds, arguments.span, postgres, server.address
                 )
-                print(f"{slots} slots: {lines[-1]}", file=sys.stderr, flush=True)
-            heads = ("slots", "reports a second", "wait, median, ms", "99th percentile", "longest")
+                lines.append(found)
+                print(f"{slots} slots, {epochs} epochs: {found}", file=sys.stderr, flush=True)
+            heads = (
+                "slots",
+                "epochs",
+                "reports a second",
+                "wait, median, ms",
+                "99th percentile",
+                "longest",
+            )
             heads += ("seconds until all have reported", "driver's processor", "PostgreSQL's")
             show((*heads, "spool at the end, MiB", "MLflow's lag, s"), lines)
         asks = measure_asks(arguments.trials, arguments.asks, postgres)
