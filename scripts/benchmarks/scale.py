@@ -1,6 +1,6 @@
 """What one driver can take: scale.py [--slots N ...] [--epochs N ...] [--trials N ...], with the extra 'cluster' and PostgreSQL installed.
 
-Scripted workers, each of which reports an epoch every --seconds, play to the real driver, which keeps its study in a real
+Scripted workers, each of which plays a recorded learning curve and reports an epoch every --seconds, talk to the real driver, which keeps its study in a real
 PostgreSQL and its runs on a real MLflow server, both of this machine. For each number of slots: how long a report waits for
 its verdict once all slots have reported, what the driver's process and the database take of the processor, and how far MLflow is behind at
 the end. Then, for each number of trials that a study has: how long it takes to read it, and to ask for one more trial.
@@ -56,8 +56,9 @@ from services import Postgres, run_mlflow, run_postgres
 from surrogates import load_table
 
 EPOCHS = 20
-LISTING = load_table("sensor").listing
-"""What a candidate of the sensor space asks for."""
+TABLE = load_table("sensor")
+"""Real curves, of which each trial plays one, and what a candidate asks for."""
+LISTING = TABLE.listing
 LATE = 0.99
 PRUNED = 0.7
 DRAWN = 500
@@ -77,6 +78,7 @@ class _Slot:
     """A scripted worker: how far it is, and when it will have said its next word."""
 
     parameters: dict[str, Any] = field(default_factory=dict)
+    curve: Sequence[float] = ()
     epoch: int = 0
     epochs: int = 0
     best: float = 0.0
@@ -105,7 +107,8 @@ class TimedExecutor:
         own = self._slots[slot]
         match message:
             case TrainTrial():
-                self._slots[slot] = _Slot(due=time.monotonic(), epochs=self._epochs)
+                curve = TABLE.curves[self._rng.integers(len(TABLE.curves))].tolist()
+                self._slots[slot] = _Slot(curve=curve, due=time.monotonic(), epochs=self._epochs)
                 self._go_on(slot)
             case Answer():
                 own.parameters[LISTING[len(own.parameters)].name] = message.value
@@ -157,7 +160,7 @@ class TimedExecutor:
 
     def _report(self, slot: int) -> None:
         own = self._slots[slot]
-        own.best = max(own.best, float(self._rng.beta(2 + own.epoch, 4)))
+        own.best = own.curve[own.epoch * len(own.curve) // self._epochs]
         # No two workers are in step for long.
         seconds = self._seconds * float(self._rng.uniform(0.5, 1.5))
         own.due = time.monotonic() + seconds
@@ -304,7 +307,7 @@ def _count_waiting(folder: Path, name: str) -> int:
 
 def add_trials(study: optuna.Study, count: int) -> None:
     """Add trials at random, of which about as many are pruned as in a study."""
-    distributions = dict(load_table("sensor").distributions)
+    distributions = dict(TABLE.distributions)
     drawn = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     rng = np.random.default_rng(0)
     for _ in range(count):
