@@ -58,7 +58,7 @@ class MirroredStorage(InMemoryStorage):
         self._disk = optuna.storages.get_storage(disk)
         self._store = disk
         self._waiting: dict[int, list[tuple[Any, dict[str, Any]]]] = {}
-        self._together = False
+        self._together: list[int] | None = None
         self._disk_studies: dict[int, int] = {}
         self._disk_trials: dict[int, int] = {}
 
@@ -173,19 +173,22 @@ class MirroredStorage(InMemoryStorage):
             stored, kind = made.intermediate_value_to_stored_repr(intermediate_value)
             told = {"intermediate_value": stored, "intermediate_value_type": kind}
             self._wait(trial_id, made, step=step, **told)
-            if not self._together:
+            if self._together is None:
                 self._write_waiting(trial_id)
+            else:
+                self._together.append(trial_id)
         super().set_trial_intermediate_value(trial_id, step, intermediate_value)
 
     @contextmanager
     def together(self) -> Iterator[None]:
         """Write the reports that are made meanwhile in one transaction, at the end."""
-        self._together = True
+        told: list[int] = []
+        self._together = told
         try:
             yield
         finally:
-            self._together = False
-        self._write_waiting(*self._waiting)
+            self._together = None
+        self._write_waiting(*dict.fromkeys(told))
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Write an attribute of a trial."""

@@ -148,7 +148,7 @@ def test_parameters_are_on_disk_before_anything_else_is_said_of_their_trial(disk
 def test_reports_that_are_made_together_are_on_disk_once_all_are_made(disk):
     storage = mirror(disk)
     study = open_study(storage)
-    trials = [ask_trial(study, TPE, 7) for _ in range(3)]
+    trials = [ask_trial(study, TPE, 7) for _ in range(4)]
     for trial in trials:
         suggest(trial, "lr", SPACE["lr"])
     trials[0].report(0.1, 0)
@@ -161,11 +161,11 @@ def test_reports_that_are_made_together_are_on_disk_once_all_are_made(disk):
         trials[0].report(0.2, 1)
         trials[1].report(math.inf, 0)
         trials[2].report(0.4, 0)
-        assert read() == ([{0: 0.1}, {}, {}], [1, 0, 0])
+        assert read() == ([{0: 0.1}, {}, {}, {}], [1, 0, 0, 0])
         told = [one.intermediate_values for one in study.get_trials(deepcopy=False)]
-    expected = [{0: 0.1, 1: 0.2}, {0: math.inf}, {0: 0.4}]
+    expected = [{0: 0.1, 1: 0.2}, {0: math.inf}, {0: 0.4}, {}]
     assert told == expected
-    assert read() == (expected, [1, 1, 1])
+    assert read() == (expected, [1, 1, 1, 0])  # the last one has said nothing yet
 
 
 def test_a_report_of_a_step_that_was_reported_takes_its_place(disk):
