@@ -199,7 +199,7 @@ class MlflowTracker:
     def start_trial(self, number: int, promotion: Promotion | None = None) -> None:
         """Open the run of a trial, or go on with the one that it has.
 
-        A trial that nobody can have begun before is not looked for, which takes the store longest.
+        A trial that nobody can have begun before is not looked for: that is half of its calls.
         """
         if self._begun is not None and number not in self._begun:
             self._begun.add(number)
