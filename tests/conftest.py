@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,17 @@ def storage_folder(store_template: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[Any]:
-    """Ray on this machine, for all tests of this process: it takes seconds to start."""
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Ray on this machine, for all tests of this process: it takes seconds to start.
+
+    Its workers claim cores in a folder of their own: beside it tests of another process may run, or a study.
+    """
     pytest.importorskip("ray", reason="needs the extra 'cluster'")
     ray = load_ray()
     small = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
-    ray.init(address="local", num_cpus=2, log_to_driver=False, **small)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", tempfile.gettempdir())  # longer paths are none of a socket
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("cores")))
+        ray.init(address="local", num_cpus=2, log_to_driver=False, **small)
     yield ray
     ray.shutdown()

@@ -221,10 +221,12 @@ class Ray:
 
     Attributes:
         address: Of its head.
+        client_address: For a driver that is none of its machines.
         environment: What a program needs in its environment to be let in.
     """
 
     address: str
+    client_address: str
     environment: Mapping[str, str]
 
     @contextmanager
@@ -258,7 +260,7 @@ def run_ray(cpus: int, *, alone: bool = True) -> Iterator[Ray]:
     """
     if importlib.util.find_spec("ray") is None:
         raise Missing("Ray needs the extra 'cluster': scripts/run --extra cluster ...")
-    port = free_port()
+    port, client_port = free_port(), free_port()
     secret = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -266,9 +268,10 @@ def run_ray(cpus: int, *, alone: bool = True) -> Iterator[Ray]:
         **({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"} if alone else {}),  # of one machine alone
     }
     words = ["--head", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=false"]
-    words += [f"--ray-client-server-port={free_port()}"]
+    words += [f"--ray-client-server-port={client_port}"]
     with _run_ray(words, secret):
-        yield Ray(address=f"{HOST}:{port}", environment=secret)
+        client_address = f"ray://{HOST}:{client_port}"
+        yield Ray(address=f"{HOST}:{port}", client_address=client_address, environment=secret)
 
 
 @contextmanager

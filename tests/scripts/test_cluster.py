@@ -138,12 +138,14 @@ def test_machines_workers_and_the_database_are_lost_and_no_trial_is(
     assert differences(storage_folder) == []
 
 
-def test_drivers_share_both_stores_and_their_studies_do_not_mix(tmp_path, postgres):
+def test_drivers_on_a_cluster_and_beside_it_share_both_stores_and_do_not_mix(tmp_path, postgres):
     pytest.importorskip("flask_wtf", reason="needs the extra 'cluster'")
     services, names = load_services(), ("one", "two")
     postgres.create("shared")
-    with services.run_mlflow(postgres, tmp_path / "artifacts") as mlflow:
-        environment = {**os.environ, **mlflow.environment}
+    with ExitStack() as stack:
+        mlflow = stack.enter_context(services.run_mlflow(postgres, tmp_path / "artifacts"))
+        ray = stack.enter_context(services.run_ray(1))
+        environment = {**os.environ, **mlflow.environment, **ray.environment}
         for seed, name in enumerate(names):
             config = small_study(
                 tmp_path / "runs",
@@ -152,6 +154,10 @@ def test_drivers_share_both_stores_and_their_studies_do_not_mix(tmp_path, postgr
                 budget={"trials": 3},
                 storage={"folder": tmp_path / "runs", "uri": postgres.address("shared")},
                 export={"formats": []},
+                workers={"executor": "ray", "count": 1}
+                if name == "two"
+                else {"executor": "inline"},
+                cluster={"address": ray.client_address},
             )
             (tmp_path / f"{name}.toml").write_text(tomli_w.dumps(dump_settings(config)))
         launch = [
@@ -171,7 +177,7 @@ def test_drivers_share_both_stores_and_their_studies_do_not_mix(tmp_path, postgr
             for name in names
         ]
         said = [driver.communicate()[0] for driver in drivers]
-        ends = [words[-1000:] for words in said]
+        ends = [words[-4000:] for words in said]
         assert [driver.returncode for driver in drivers] == [0, 0], ends
         for name in names:
             audit = [sys.executable, str(SCRIPTS / "audit_study.py"), name]

@@ -32,6 +32,8 @@ SETTINGS = {
 }
 """Set before Ray is loaded: nothing is sent to anybody, and workers run as the driver does."""
 CONNECT_SECONDS = 10.0
+TRIES = 3
+"""Ray starts a server for each driver from outside, which on a busy machine now and then dies at birth."""
 REASON = 500
 """Letters of what Ray says of an actor that died."""
 CALLS = 3
@@ -62,6 +64,7 @@ class RayExecutor:
         self._actors: dict[int, Any] = {}
         self._waited: dict[Any, int] = {}
         self._ours = False
+        self._home: _Home | None = None
 
     def start(self, setup: WorkerSetup) -> None:
         """Ask Ray for an actor a slot, and return at once.
@@ -74,9 +77,10 @@ class RayExecutor:
         self.slots = (
             _count_slots(self._ray, self._cluster) if self._count == "auto" else self._count
         )
-        self._probe = setup.weights / f".seen_{uuid.uuid4().hex}"
-        self._probe.touch()
         self._setup = setup
+        probe = setup.weights / f".seen_{uuid.uuid4().hex}"
+        probe.touch()
+        self._home = _Home(probe=probe, place=Path.cwd(), path=tuple(sys.path))
         for slot in range(self.slots):
             self._start(slot)
 
@@ -129,7 +133,8 @@ class RayExecutor:
             self._ray.kill(actor)
         self._actors.clear()
         self._waited.clear()
-        self._probe.unlink(missing_ok=True)
+        if self._home is not None:
+            self._home.probe.unlink(missing_ok=True)
         if self._ours:
             self._ray.shutdown()
 
@@ -144,8 +149,7 @@ class RayExecutor:
         made = self._ray.remote(_Actor).options(
             **asked, max_restarts=0, max_task_retries=0, max_concurrency=CALLS
         )
-        home = _Home(probe=self._probe, place=Path.cwd(), path=tuple(sys.path))
-        self._actors[slot] = made.remote(self._worker, setup, self._cluster, home)
+        self._actors[slot] = made.remote(self._worker, setup, self._cluster, self._home)
         self._listen(slot)
 
     def _listen(self, slot: int) -> None:
@@ -299,13 +303,24 @@ def connect(ray: Any, cluster: ClusterConfig) -> bool:
     try:
         if host and port.isdecimal() and "//" not in host:  # Ray itself tries for minutes
             socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+        _join(ray, cluster.address)
     except (OSError, RuntimeError, ValueError) as exc:
         raise ConfigError(
             f"cluster.address must be that of a Ray cluster that answers: {' '.join(str(exc).split())}. "
             f"Received: {cluster.address!r}. Start one with `ray start --head`, or write 'local'."
         ) from None
     return True
+
+
+def _join(ray: Any, address: str) -> None:
+    for left in reversed(range(TRIES)):
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="error")
+        except ConnectionAbortedError:
+            if not left:
+                raise
+        else:
+            return
 
 
 def _count_slots(ray: Any, cluster: ClusterConfig) -> int:

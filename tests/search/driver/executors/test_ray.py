@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from search.config import ClusterConfig, make_config
-from search.driver.executors.ray import RayExecutor
+from search.driver.executors.ray import TRIES, RayExecutor, connect
 from search.errors import ConfigError
 from search.messages import (
     EpochReport,
@@ -143,7 +143,8 @@ def test_a_folder_that_an_actor_does_not_see_is_the_persons_to_mend(
     executor: RayExecutor, setup: WorkerSetup
 ) -> None:
     wait_for(executor, WorkerReady, 2)
-    executor._probe.unlink()
+    assert executor._home is not None
+    executor._home.probe.unlink()
     executor.replace(0)
     told = wait_for(executor, WorkerFailed)[-1][1]
     assert isinstance(told, WorkerFailed)
@@ -166,6 +167,32 @@ def test_a_cluster_that_does_not_answer_is_named(free_port: int) -> None:
     )
     assert "cluster.address must be that of a Ray cluster that answers" in done.stderr
     assert "ray start --head" in done.stderr
+
+
+class BusyRay:
+    """Ray on a machine so busy that the server that it starts for a driver dies, some times."""
+
+    def __init__(self, deaths: int) -> None:
+        self.deaths = deaths
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **settings: object) -> None:
+        if self.deaths:
+            self.deaths -= 1
+            raise ConnectionAbortedError("Initialization failure from server:\nsee its log")
+
+
+def test_a_driver_outside_the_cluster_is_not_put_off_by_a_server_that_died_at_birth() -> None:
+    cluster = ClusterConfig(address="ray://head:10001")
+    assert connect(BusyRay(TRIES - 1), cluster)
+    with pytest.raises(ConfigError, match="answers: Initialization failure from server: see"):
+        connect(BusyRay(TRIES), cluster)
+
+
+def test_an_executor_that_found_no_cluster_stops() -> None:
+    RayExecutor(2, ClusterConfig(), WORKER).stop()
 
 
 @pytest.mark.parametrize(
