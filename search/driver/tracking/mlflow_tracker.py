@@ -222,7 +222,7 @@ class MlflowTracker:
         self._send("end", number=number, ended=asdict(ended))
 
     def reconcile(self, rows: Iterable[TrialRow]) -> None:
-        """Repair the runs whose end a driver noted in Optuna and died before it noted it here."""
+        """Take in what was begun, and repair runs whose end a driver noted in Optuna alone and died."""
         listed = list(rows)
         self._begun = {row.number for row in listed}
         known = [asdict(row) for row in listed if row.outcome in ENDED]

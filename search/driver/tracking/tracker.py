@@ -33,7 +33,10 @@ class Tracker(Protocol):
         """Record how a trial ended."""
 
     def reconcile(self, rows: Iterable[TrialRow]) -> None:
-        """Repair the record of trials whose end a driver that died could not record."""
+        """Take in all trials that were begun before this launch, before any is begun.
+
+        Of those that have ended the record is repaired, where a driver that died could not make it.
+        """
 
     def log_repeat(self, repeat: Repeat, ended: TrialEnded, curve: Sequence[EpochReport]) -> None:
         """Record one training of a complete trial's candidate after the search."""
