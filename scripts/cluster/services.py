@@ -1,5 +1,6 @@
 """PostgreSQL, an MLflow server and Ray on this machine's loopback: started, handed out by address, taken down."""
 
+import importlib
 import importlib.util
 import os
 import secrets
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 HOST = "127.0.0.1"
 USER = "lookback"
@@ -22,12 +24,14 @@ START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 STARTED = b"Ray runtime started"
 LOG_BYTES = 100_000
+DATABASES = ("mlflow", "mlflow_users")
+"""Of the MLflow server."""
 SERVER = "postgres"
 """The system's user that PostgreSQL runs as where we are root, as whom it refuses to run."""
 
 
 class Missing(RuntimeError):
-    """What a service needs is not installed."""
+    """What a service needs is not installed, or does not let us in."""
 
 
 def free_port() -> int:
@@ -81,6 +85,46 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str) -> None:
         _run([str(self.programs / program), *arguments], self.environment)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenPostgres:
+    """A PostgreSQL server that runs, with databases of ours in it for a while.
+
+    Attributes:
+        uri: The address of a database there; the password is in PGPASSWORD or ~/.pgpass.
+        prefix: What the names of our databases begin with.
+    """
+
+    uri: str
+    prefix: str
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What a program needs in its environment beside what is there already: nothing."""
+        return {}
+
+    def address(self, database: str) -> str:
+        """Name a database of ours as ``storage.uri`` does."""
+        return urlsplit(self.uri)._replace(path=f"/{self.prefix}{database}").geturl()
+
+    def create(self, database: str) -> None:
+        """Create a database."""
+        self.execute(f'CREATE DATABASE "{self.prefix}{database}"')
+
+    def execute(self, words: str) -> None:
+        """Say something to the server in its own language."""
+        psycopg = importlib.import_module("psycopg")
+        try:
+            with psycopg.connect(self.uri, autocommit=True) as connection:
+                connection.execute(words)
+        except psycopg.Error as exc:
+            reason = str(exc).strip().splitlines()[0]
+            raise Missing(
+                f"storage.uri must be the address of a PostgreSQL database whose user may create others, "
+                f"for the MLflow server: {reason}. Received: uri={self.uri!r}. Leave it out, and a server "
+                f"is started here."
+            ) from None
 
 
 def _run(command: list[str], environment: Mapping[str, str]) -> None:
@@ -158,6 +202,32 @@ def run_postgres() -> Iterator[Postgres]:
         shutil.rmtree(place, ignore_errors=True)
 
 
+@contextmanager
+def use_postgres(uri: str) -> Iterator[GivenPostgres]:
+    """Use a PostgreSQL server that runs; what is created there goes in the end.
+
+    Args:
+        uri: The address of a database there.
+
+    Yields:
+        The server.
+
+    Raises:
+        Missing: If it does not let us in, or create.
+        ConfigError: If what talks to PostgreSQL is not installed.
+    """
+    from search.driver.postgres import check_driver  # noqa: PLC0415 - Optuna takes a second
+
+    check_driver()
+    server = GivenPostgres(uri=uri, prefix=f"lookback_{secrets.token_hex(4)}_")
+    server.execute("SELECT 1")
+    try:
+        yield server
+    finally:
+        for name in DATABASES:
+            server.execute(f'DROP DATABASE IF EXISTS "{server.prefix}{name}" WITH (FORCE)')
+
+
 @dataclass(frozen=True, kw_only=True)
 class Service:
     """A server of our own on the loopback.
@@ -172,7 +242,7 @@ class Service:
 
 
 @contextmanager
-def run_mlflow(postgres: Postgres, folder: Path) -> Iterator[Service]:
+def run_mlflow(postgres: Postgres | GivenPostgres, folder: Path) -> Iterator[Service]:
     """Run an MLflow server that asks for a password, with its runs and its users in PostgreSQL.
 
     Args:
@@ -189,11 +259,10 @@ def run_mlflow(postgres: Postgres, folder: Path) -> Iterator[Service]:
         raise Missing("MLflow's users need the extra 'cluster': scripts/run --extra cluster ...")
     from search.results.serving import serve_store  # noqa: PLC0415 - MLflow takes a second
 
-    names = ("mlflow", "mlflow_users")
-    for name in names:
+    for name in DATABASES:
         postgres.create(name)
     runs, users = (
-        postgres.address(name).replace("postgresql:", "postgresql+psycopg:") for name in names
+        postgres.address(name).replace("postgresql:", "postgresql+psycopg:") for name in DATABASES
     )
     port, password = free_port(), secrets.token_urlsafe(24)
     with tempfile.TemporaryDirectory(prefix="lookback-mlflow-") as place:

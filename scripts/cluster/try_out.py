@@ -2,7 +2,8 @@
 
 Starts the three on the loopback, each behind a secret of its own, launches the study with two workers of Ray's, compares
 what PostgreSQL and MLflow hold, and takes everything down. With --stay it waits before that, so that the UI can be looked at. What the
-study leaves is removed with it, unless --storage.folder names a folder to keep.
+study leaves is removed with it, unless --storage.folder names a folder to keep. Where --storage.uri names a database, the study is kept there,
+and the MLflow server's databases beside it for as long as it runs.
 """
 
 import os
@@ -13,7 +14,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from services import Missing, run_mlflow, run_postgres, run_ray
+from services import Missing, run_mlflow, run_postgres, run_ray, use_postgres
 
 from search.config import parse_config
 from search.errors import SearchError
@@ -43,9 +44,12 @@ def main(arguments: list[str]) -> int:
             if "--storage.folder" not in study:
                 place = tempfile.TemporaryDirectory(prefix="lookback-cluster-")
                 folder = Path(stack.enter_context(place))
-            postgres = stack.enter_context(run_postgres())
-            postgres.create("studies")
-            print(f"PostgreSQL: {postgres.address('studies')}", flush=True)
+            uri = config.storage.uri
+            postgres = stack.enter_context(use_postgres(uri) if uri else run_postgres())
+            if uri is None:
+                postgres.create("studies")
+                uri = postgres.address("studies")
+            print(f"PostgreSQL: {uri}", flush=True)
             mlflow = stack.enter_context(run_mlflow(postgres, folder / "server_artifacts"))
             print(f"MLflow: {mlflow.address}", flush=True)
             ray = stack.enter_context(run_ray(WORKERS))
@@ -53,7 +57,7 @@ def main(arguments: list[str]) -> int:
             os.environ.update({**postgres.environment, **mlflow.environment, **ray.environment})
             launch = [sys.executable, str(SCRIPTS / "launch_study.py"), *study]
             launch += ["--storage.folder", str(folder), "--tracking.uri", mlflow.address]
-            launch += ["--storage.uri", postgres.address("studies")]
+            launch += ["--storage.uri", uri]
             launch += ["--workers.executor", "ray", "--cluster.address", ray.address]
             if config.workers.count == "auto":
                 launch += ["--workers.count", str(WORKERS)]
