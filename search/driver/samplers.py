@@ -18,7 +18,7 @@ from search.errors import ConfigError, nearest
 from search.messages import Listed, Scalar
 
 # Optuna computes the normal distribution's logarithm number by number in Python, so as not to load SciPy, which
-# is loaded here anyway: the same to some digits, and a suggestion takes a third of the time.
+# is loaded here anyway: the same to some digits, and a suggestion takes a third to two thirds of the time.
 _truncnorm._log_ndtr = log_ndtr  # type: ignore[assignment]  # of arrays too
 
 

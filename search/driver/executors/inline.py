@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from search.driver.executors.base import WORKER, Arrival
 from search.messages import FromWorker, Stop, ToWorker, WorkerSetup
 
+LEAVE_SECONDS = 10.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Line:
@@ -70,5 +72,9 @@ class InlineExecutor:
         """Do nothing: a thread cannot be ended."""
 
     def stop(self) -> None:
-        """Tell the worker to leave; in the middle of an epoch it leaves with the process."""
+        """Tell the worker to leave, and wait for it: a backend aborts the process that ends beside it.
+
+        In the middle of an epoch that takes longer it leaves with the process.
+        """
         self._line.orders.put(Stop())
+        self._thread.join(LEAVE_SECONDS)

@@ -4,6 +4,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,17 @@ def test_reports_and_verdicts_pass_both_ways(executor: Executor) -> None:
     ended = wait_for(executor, TrialEnded)[-1][1]
     assert isinstance(ended, TrialEnded)
     assert ended.epochs == 2
+
+
+def test_a_thread_that_waits_for_a_verdict_has_left_when_it_is_stopped(setup: WorkerSetup) -> None:
+    known = set(threading.enumerate())
+    executor = InlineExecutor(WORKER)
+    executor.start(setup)
+    executor.send(0, TrainTrial(number=1, seed=0))
+    wait_for(executor, EpochReport)
+    assert set(threading.enumerate()) > known
+    executor.stop()
+    assert set(threading.enumerate()) <= known
 
 
 def test_nothing_arrives_when_nothing_is_said(executor: Executor) -> None:
