@@ -278,7 +278,7 @@ class WorkersConfig(Section):
     max_silent_seconds: float = Field(3600, gt=0)
     """Time without an epoch's end after which a worker is taken for hung, in seconds: it is ended, and its trial taken up again."""
     max_restarts: int = Field(2, ge=0)
-    """Times that a trial is taken up again after its worker died, from its last epoch."""
+    """Times that a trial is taken up again after its worker died, from its last epoch; each new epoch sets them back. As often may a slot's worker die before it is up."""
 
 
 class ClusterConfig(Section):
@@ -287,7 +287,7 @@ class ClusterConfig(Section):
     address: str = "auto"
     """auto: the cluster that this machine belongs to, or that RAY_ADDRESS names; host:port of its head; ray://host:10001 from outside; local: one on this machine alone, for the time of the launch."""
     cpus: float = Field(1, ge=0)
-    """Cores of a worker: a whole number of them is its alone on its machine."""
+    """Cores of a worker: a whole number of them is its alone on its machine, unless it has a GPU."""
     gpus: float = Field(0, ge=0)
     """GPUs of a worker: a whole number, or a part of one that it shares, each with its part of the memory."""
     memory_mb: int | None = Field(None, ge=1)

@@ -61,7 +61,8 @@ TURN_SECONDS = 0.1
 class _Watch:
     """When a slot's trial began and was last heard of, on the monotonic clock.
 
-    Time that its worker waits for room on a disk, or in which the driver could not listen, is none.
+    Time that its worker waits for an answer or for room on a disk, or in which the driver could not listen,
+    is none.
     """
 
     began: float = field(default_factory=time.monotonic)
@@ -72,10 +73,11 @@ class _Watch:
     overtime: bool = False
 
     def wait(self, waiting: bool) -> None:
-        """Take in that the worker waits for room on a disk, or does so no more."""
+        """Take in that the worker waits for an answer or for room on a disk, or does so no more."""
         now = time.monotonic()
         if self.waits_since is not None:
             self.began += now - self.waits_since
+            self.heard = now
         self.waits_since = now if waiting else None
 
 
@@ -107,7 +109,6 @@ class StudyLoop:
         self._memory_mb: defaultdict[int, float] = defaultdict(float)
         self._failures = 0
         self._gave_up = ""
-        self._lost = 0
         self._finals_seconds = self._predict_finals()
         self._told = False
         self._progress: tuple[dict[str, float], str] = {}, ""
@@ -120,7 +121,7 @@ class StudyLoop:
 
         Raises:
             ConfigError: If a space asks for what cannot be answered.
-            StudyStopped: After too many failures in a row.
+            StudyStopped: After too many failures in a row, or if workers do not come up again.
             WorkerBug: If a worker met a bug.
         """
         self._waiting.extend(self._trials.reopen())
@@ -258,6 +259,7 @@ class StudyLoop:
             match message:
                 case Question():
                     self._asked[slot] = message
+                    self._watches[slot].wait(True)
                     if self._watches[slot].answers:
                         self._asked.move_to_end(slot, last=False)
                 case EpochReport():
@@ -279,6 +281,7 @@ class StudyLoop:
             slot, question = self._asked.popitem(last=False)
             self._watches[slot].answers += 1
             self._handle(slot, question)
+            self._watches[slot].wait(False)
             if time.monotonic() >= until:
                 return
 
@@ -340,7 +343,7 @@ class StudyLoop:
         match message:
             case WorkerReady():
                 self._idle.add(slot)
-                self._lost = 0
+                self._room.starts.welcome(slot)
             case Question():
                 value = self._trials.answer(self._busy[slot], message)
                 self._room.executor.send(slot, Answer(value=value))
@@ -356,9 +359,9 @@ class StudyLoop:
                 self._free(slot, message)
             case WorkerDied() if slot in self._busy:
                 self._bury(self._busy.pop(slot), message, self._watches[slot])
-            case WorkerDied() if self._lost < self._config.workers.max_restarts:
+            case WorkerDied():
                 self._idle.discard(slot)
-                self._lost += 1
+                self._room.starts.bury(slot, message, self._config.workers.max_restarts)
             case _:
                 raise_failure(message)
 
@@ -413,11 +416,12 @@ class StudyLoop:
             self._cut_short(number, Outcome.OVERTIME, reason, seconds)
         elif death.out_of_memory and not watch.killed_for:
             self._cut_short(number, Outcome.OUT_OF_MEMORY, reason, seconds)
-        elif self._begun[number] <= self._config.workers.max_restarts:
+        elif self._trials.begun(number) <= self._config.workers.max_restarts:
             self._room.view.say(f"Trial {number} is taken up again: {reason}.")
             self._waiting.appendleft(number)
         else:
-            reason = f"its worker died {self._begun[number]} times; {reason}"
+            times = self._trials.begun(number)
+            reason = f"its worker died {times} times without a new epoch; {reason}"
             self._cut_short(number, Outcome.FAILED, reason, seconds)
 
     def _cut_short(self, number: int, outcome: Outcome, reason: str, seconds: float = 0.0) -> None:

@@ -4,14 +4,14 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from search.config import StudyConfig
 from search.driver.executors.base import Executor
 from search.driver.interrupts import Interrupt
 from search.driver.progress import View
-from search.errors import ConfigError
+from search.errors import ConfigError, StudyStopped
 from search.messages import (
     DiskNews,
     EpochReport,
@@ -44,6 +44,43 @@ class WorkerBug(RuntimeError):
     """A worker met what is nobody's candidate and nobody's setting: a mistake of ours."""
 
 
+class Starts:
+    """Which slots have a worker that is up, and how often in a row one died there before it was.
+
+    Who was up and had nothing to do dies with its machine: however many do, that is nobody's mistake.
+    """
+
+    def __init__(self) -> None:
+        self._up: set[int] = set()
+        self._deaths = Counter[int]()
+
+    def welcome(self, slot: int) -> None:
+        """Take in that a slot's worker is up."""
+        self._up.add(slot)
+        self._deaths.pop(slot, None)
+
+    def bury(self, slot: int, death: WorkerDied, limit: int) -> None:
+        """Take in that a slot's worker died, with nothing to do.
+
+        Args:
+            slot: Its slot.
+            death: How it ended.
+            limit: How many workers of a slot may die in a row before they are up.
+
+        Raises:
+            StudyStopped: If one more did.
+        """
+        if slot in self._up:
+            self._up.remove(slot)
+            return
+        self._deaths[slot] += 1
+        if self._deaths[slot] > limit:
+            raise StudyStopped(
+                f"Workers must come up. Received: {self._deaths[slot]} that died in a row before they "
+                f"had, the last one because {death.reason}. Mend that, and launch the study again."
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Room:
     """What the loop works with.
@@ -54,6 +91,7 @@ class Room:
         view: What the person sees.
         interrupt: Whether the person asked to stop.
         start: When the launch began, on the monotonic clock.
+        starts: Which workers are up.
     """
 
     config: StudyConfig
@@ -61,6 +99,7 @@ class Room:
     view: View
     interrupt: Interrupt
     start: float
+    starts: Starts = field(default_factory=Starts)
 
 
 def list_space(room: Room) -> tuple[SpaceListed, dict[int, WorkerReady]]:
@@ -75,36 +114,67 @@ def list_space(room: Room) -> tuple[SpaceListed, dict[int, WorkerReady]]:
     Raises:
         ConfigError: If the default candidate cannot be built.
         KeyboardInterrupt: If the person asked to stop meanwhile.
-        WorkerBug: If workers do not come up.
+        StudyStopped: If workers do not come up, or die of the default candidate.
+        WorkerBug: If one fails.
     """
-    ready: dict[int, WorkerReady] = {}
-    listed: SpaceListed | None = None
-    asked, deaths = -1, 0
+    listing = _Listing(room)
     late = time.monotonic() + LATE_SECONDS
-    while listed is None:
+    while listing.listed is None:
         if room.interrupt.requested:
             raise KeyboardInterrupt
-        if not ready and time.monotonic() > late:
+        if not listing.ready and time.monotonic() > late:
             late = math.inf
             room.view.say(_explain_wait(room.config))
-        if ready and asked < 0:
-            asked = min(ready)
-            room.executor.send(asked, ListSpace())
+        listing.dispatch()
         for slot, message in room.executor.receive(TICK_SECONDS):
-            match message:
-                case WorkerReady():
-                    ready[slot] = message
-                case WorkerDied() if deaths < room.config.workers.max_restarts:
-                    deaths += 1
-                    ready.pop(slot, None)
-                    asked = -1 if slot == asked else asked
-                case SpaceListed(error=""):
-                    listed = message
-                case SpaceListed():
-                    raise ConfigError(message.error)
-                case _:
-                    raise_failure(message)
-    return listed, ready
+            listing.handle(slot, message)
+    return listing.listed, listing.ready
+
+
+class _Listing:
+    """Who is up, and whether the space is listed; see ``list_space``."""
+
+    def __init__(self, room: Room) -> None:
+        self.ready: dict[int, WorkerReady] = {}
+        self.listed: SpaceListed | None = None
+        self._room = room
+        self._asked = -1
+        self._deaths = 0
+
+    def dispatch(self) -> None:
+        """Have one worker list the space, unless one does."""
+        if self.ready and self._asked < 0:
+            self._asked = min(self.ready)
+            self._room.executor.send(self._asked, ListSpace())
+
+    def handle(self, slot: int, message: FromWorker) -> None:
+        """Take in what a worker said; see ``list_space``."""
+        match message:
+            case WorkerReady():
+                self.ready[slot] = message
+                self._room.starts.welcome(slot)
+            case WorkerDied():
+                self._bury(slot, message)
+                self.ready.pop(slot, None)
+            case SpaceListed(error=""):
+                self.listed = message
+            case SpaceListed():
+                raise ConfigError(message.error)
+            case _:
+                raise_failure(message)
+
+    def _bury(self, slot: int, death: WorkerDied) -> None:
+        limit = self._room.config.workers.max_restarts
+        if slot != self._asked:
+            self._room.starts.bury(slot, death, limit)
+            return
+        self._asked = -1
+        self._deaths += 1
+        if self._deaths > limit:
+            raise StudyStopped(
+                f"The default candidate must be one that a worker can build. Received: {self._deaths} "
+                f"workers that died of it, the last one because {death.reason}."
+            )
 
 
 def _explain_wait(config: StudyConfig) -> str:
@@ -132,8 +202,6 @@ def raise_failure(message: FromWorker) -> None:
             raise WorkerBug(f"A worker failed:\n{message.traceback}")
         case WorkerFailed():
             raise ConfigError(message.mistake)
-        case WorkerDied():
-            raise WorkerBug(f"A worker did not come up: {message.reason}.")
         case _:
             raise WorkerBug(f"A worker said what nobody asked for: {message!r}.")
 
@@ -241,6 +309,7 @@ class _Asking(Generic[Reply]):
             case WorkerReady():
                 self._silent.discard(slot)
                 self._idle.add(slot)
+                self._room.starts.welcome(slot)
             case DiskNews():
                 self._room.view.say(message.text)
                 if message.waiting:
@@ -257,11 +326,12 @@ class _Asking(Generic[Reply]):
             case WorkerDied() if given_up := self._give_up(slot, message):
                 self.said[self._asked.pop(slot)] = given_up
                 self._hear(number, given_up)
+            case WorkerDied() if slot not in self._asked:
+                self._room.starts.bury(slot, message, self._room.config.workers.max_restarts)
+                self._idle.discard(slot)
             case WorkerDied() if self._may_die_again(number):
                 self._deaths[number] += 1
-                self._idle.discard(slot)
-                if slot in self._asked:
-                    self._waiting.appendleft(self._asked.pop(slot))
+                self._waiting.appendleft(self._asked.pop(slot))
             case _ if slot in self._asked and isinstance(message, self._reply):
                 self.said[self._asked.pop(slot)] = message
                 self._free(slot, message)

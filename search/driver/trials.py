@@ -373,6 +373,11 @@ class Trials:
         self._seconds[number].clear()  # its next epoch compiles again
         return int(times)
 
+    def begun(self, number: int) -> int:
+        """Count how often a trial was begun since its last new epoch, as ``begin_again`` does."""
+        reported, times = self._open[number].user_attrs.get(BEGUN, (0, 0))
+        return int(times) if reported == self._reported[number] else 0
+
     def reported(self, number: int) -> int:
         """Count the epochs that a trial has reported."""
         return self._reported[number]

@@ -519,7 +519,41 @@ def test_a_trial_whose_worker_always_dies_fails_and_the_study_goes_on(
     assert launch.outcomes()[2] is Outcome.FAILED
     assert launch.outcomes().count(Outcome.COMPLETE) == 4
     assert [order.number for order in launch.executor.orders].count(2) == 3
-    assert "died 3 times" in launch.tracker.ended[2].reason
+    assert "died 3 times without a new epoch" in launch.tracker.ended[2].reason
+
+
+class PreemptedExecutor(ScriptedExecutor):
+    """Whatever trains trial 1 is lost after each epoch, and the trial goes on from there elsewhere."""
+
+    def receive(self, max_seconds: float) -> Sequence[Arrival]:
+        arrivals = list(super().receive(max_seconds))
+        for slot, message in list(arrivals):
+            if isinstance(message, EpochReport) and self.given[slot] == 1:
+                self._workers[slot] = iter(())
+                self.trained = self.trained or Counter()
+                (seed,) = {order.seed for order in self.orders if order.number == 1}
+                self.trained[seed] = message.epoch + 1
+                arrivals += [
+                    (slot, WorkerDied(reason="its machine left")),
+                    (slot, self._ready(slot)),
+                ]
+        return arrivals
+
+
+def test_a_trial_that_gets_on_is_taken_up_however_often_its_machines_leave(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(
+        storage,
+        rising_curve,
+        PreemptedExecutor,
+        budget={"trials": 3},
+        pruner={"name": "none"},
+        workers={"max_restarts": 1},
+    )
+    assert launch.run() is Ending.FINISHED
+    assert launch.outcomes() == [Outcome.COMPLETE] * 3
+    assert [order.number for order in launch.executor.orders].count(1) == 6
 
 
 def test_a_worker_that_says_nothing_is_ended_and_its_trial_taken_up_again(
@@ -560,6 +594,25 @@ def test_a_trial_that_takes_too_long_ends_as_overtime_and_is_not_taken_up_again(
     assert launch.trials.rows[1].seconds >= 0.05
     assert launch.outcomes().count(Outcome.COMPLETE) == 3
     assert launch.tracker.ended[1].reason == "training.max_seconds allows 0.05 s."
+
+
+def test_a_worker_that_waits_for_answers_takes_no_time(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    training = {"max_seconds": 1.0}
+    launch = Launch(storage, rising_curve, budget={"trials": 2}, training=training)
+    answer = launch.trials.answer
+
+    def suggest_slowly(number: int, question: Question) -> Scalar:
+        until = time.monotonic() + (1.1 if (number, question.name) == (1, "rate") else 0.0)
+        while time.monotonic() < until:
+            pass
+        return answer(number, question)
+
+    launch.trials.answer = suggest_slowly  # type: ignore[method-assign]
+    assert launch.run() is Ending.FINISHED
+    assert launch.outcomes() == [Outcome.COMPLETE] * 2
+    assert launch.executor.killed == []
 
 
 @pytest.mark.parametrize("setting", ["training.max_seconds", "workers.max_silent_seconds"])
@@ -642,13 +695,45 @@ def test_an_idle_worker_that_dies_is_waited_for_again(
     assert len(launch.tracker.ended) == 6
 
 
+def test_however_many_idle_workers_die_with_their_machine_the_study_goes_on(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 6}, workers={"max_restarts": 0})
+    ready = list_space(launch.room)[1]
+    for slot in ready:
+        launch.executor.die(slot)
+    launch.loop = StudyLoop(launch.room, launch.trials, launch.tracker, ready=set(), baseline=None)
+    assert launch.run() is Ending.FINISHED
+    for _ in range(3):
+        launch.executor.die(1)
+    (ended,) = launch.loop.ask(order_repeats(launch, 1), TrialEnded, "Again")
+    assert ended.outcome is Outcome.COMPLETE
+
+
 def test_workers_that_never_come_up_stop_the_study(storage: optuna.storages.BaseStorage) -> None:
     launch = Launch(storage, rising_curve, workers={"max_restarts": 2})
     for _ in range(3):
         launch.executor.die(0, ready=False)
     launch.executor.forget_ready()
-    with pytest.raises(WorkerBug, match="did not come up: killed"):
+    with pytest.raises(StudyStopped, match=r"3 that died in a row before they had.* killed\. Mend"):
         launch.run()
+
+
+def test_workers_that_die_of_the_default_candidate_stop_the_study(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve, workers={"max_restarts": 1})
+
+    class Fatal(ScriptedExecutor):
+        def send(self, slot: int, message: ToWorker) -> None:
+            self.die(slot)
+
+    room = replace(launch.room, executor=Fatal())
+    room.executor.start(None)  # type: ignore[arg-type]
+    with pytest.raises(
+        StudyStopped, match="2 workers that died of it, the last one because killed"
+    ):
+        list_space(room)
 
 
 def test_an_impossible_candidate_is_not_charged_to_the_budget(
