@@ -9,7 +9,7 @@ from rich.console import Console
 
 from search.config import StudyConfig, parse_config
 from search.disk import is_full
-from search.errors import SearchError, StorageAway, StudyStopped
+from search.errors import SearchError, ServiceAway, StudyStopped, hide_credentials
 
 QUICKSTART = Path(__file__).parent / "studies" / "quickstart.toml"
 PIPE_WIDTH = 160
@@ -27,17 +27,19 @@ def main(arguments: Sequence[str]) -> int:
         arguments: The command line without the program.
 
     Returns:
-        The exit code: 0 when the study is finished or its time is over, 130 after Ctrl-C, 75
-        when the study's database is away, 1 when too many trials failed, 2 when something has to be mended first.
+        The exit code: 0 when the study is finished or its time is over, 130 after Ctrl-C, 75 when its
+        database, the cluster or the tracking store does not answer any more, 1 when too many trials failed
+        or no worker came up, 2 when something has to be mended first.
     """
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    again = shlex.join(["scripts/run", "python", "scripts/launch_study.py", *arguments])
+    words = ["scripts/run", "python", "scripts/launch_study.py", *arguments]
+    again = hide_credentials(shlex.join(words))
     try:
         return _launch(parse_config(arguments, default=QUICKSTART), again)
     except StudyStopped as exc:
         console.print(str(exc))
         return 1
-    except StorageAway as exc:
+    except ServiceAway as exc:
         console.print(f"error: {exc} To go on: {again}")
         return AWAY
     except SearchError as exc:

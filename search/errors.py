@@ -9,13 +9,14 @@
     - DivergedTraining
     - OutOfMemory
     - OvertimeTraining
-  x TrackingError     the tracking store cannot be opened, or did not take everything: the message says which
+  x TrackingError     the tracking store cannot be opened, or refused something: the message says which
   x StudyError        the study cannot be opened, continued or exported: the message says why
-  x StorageAway       the study's database does not answer: launch the study again when it does
+  x ServiceAway       its database, the cluster or the tracking store does not answer any more: launch the study again when it does
   x StudyStopped      too many failures in a row: look at the last one
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -52,19 +53,19 @@ class OutOfMemory(CandidateError):
 
 
 class OvertimeTraining(CandidateError):
-    """One epoch would take longer than ``training.max_seconds`` allows for the whole trial."""
+    """One epoch would surely take longer than ``training.max_seconds`` allows for the whole trial."""
 
 
 class TrackingError(SearchError):
-    """The tracking store cannot be opened at the start: fix its address."""
+    """The tracking store cannot be opened, or refuses what it is told: fix its address, or its settings."""
 
 
 class StudyError(SearchError):
     """The study cannot be opened, continued or exported."""
 
 
-class StorageAway(SearchError):
-    """The study's database does not answer: launch the study again when it does."""
+class ServiceAway(SearchError):
+    """What the study needs beside this machine does not answer: launch the study again when it does."""
 
 
 class StudyStopped(SearchError):
@@ -86,3 +87,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if matches:
         return f"Did you mean {matches[0]!r}?"
     return f"Known: {', '.join(names)}."
+
+
+def hide_credentials(text: str) -> str:
+    """Take user names, passwords and tokens out of every address in a text."""
+    text = re.sub(r"//[^/\s]*@", "//", text)
+    return re.sub(r"(?i)(password|token|key|secret)=[^&\s'\"]+", r"\1=...", text)

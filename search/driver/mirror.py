@@ -53,6 +53,8 @@ class MirroredStorage(InMemoryStorage):
             lock: The study's, where the store is a PostgreSQL database; else ``None``.
         """
         super().__init__()
+        if lock is not None:
+            lock.guard(disk.engine)
         self._place, self._say, self._held = place, say, lock
         # Optuna's cache remembers the distributions: without it each parameter is a query more.
         self._disk = optuna.storages.get_storage(disk)
@@ -66,14 +68,14 @@ class MirroredStorage(InMemoryStorage):
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
         """Create a study on disk and load it."""
-        return self._load(self._write(self._disk.create_new_study, directions, study_name))
+        return self._load(self._reach(self._disk.create_new_study, directions, study_name))
 
     def get_study_id_from_name(self, study_name: str) -> int:
         """Find a study, and load it the first time."""
         try:
             return super().get_study_id_from_name(study_name)
         except KeyError:
-            return self._load(self._disk.get_study_id_from_name(study_name))
+            return self._load(self._reach(self._disk.get_study_id_from_name, study_name))
 
     def holds(self, study_name: str) -> bool:
         """Tell whether there is a study, and load no other."""
@@ -85,23 +87,23 @@ class MirroredStorage(InMemoryStorage):
 
     def get_all_studies(self) -> list[FrozenStudy]:
         """List all studies on disk, and load them."""
-        for study in self._disk.get_all_studies():
+        for study in self._reach(self._disk.get_all_studies):
             self.get_study_id_from_name(study.study_name)
         return super().get_all_studies()
 
     def delete_study(self, study_id: int) -> None:
         """Delete a study here and on disk."""
-        self._write(self._disk.delete_study, self._disk_studies[study_id])
+        self._reach(self._disk.delete_study, self._disk_studies[study_id])
         super().delete_study(study_id)
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         """Write an attribute of a study."""
-        self._write(self._disk.set_study_user_attr, self._disk_studies[study_id], key, value)
+        self._reach(self._disk.set_study_user_attr, self._disk_studies[study_id], key, value)
         super().set_study_user_attr(study_id, key, value)
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """Write an attribute that Optuna keeps of a study."""
-        self._write(self._disk.set_study_system_attr, self._disk_studies[study_id], key, value)
+        self._reach(self._disk.set_study_system_attr, self._disk_studies[study_id], key, value)
         super().set_study_system_attr(study_id, key, value)
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
@@ -117,7 +119,7 @@ class MirroredStorage(InMemoryStorage):
             tried.append(study_id)
             return self._disk.create_new_trial(disk_study, template_trial)
 
-        disk_id = self._write(create)
+        disk_id = self._reach(create)
         trial_id = super().create_new_trial(study_id, template_trial)
         self._disk_trials[trial_id] = disk_id
         return trial_id
@@ -157,7 +159,7 @@ class MirroredStorage(InMemoryStorage):
                 return True  # a commit whose answer was lost has ended it already
 
         self._write_waiting(trial_id)
-        written = self._write(end)
+        written = self._reach(end)
         return written and super().set_trial_state_values(trial_id, state, values)
 
     def set_trial_intermediate_value(
@@ -167,7 +169,7 @@ class MirroredStorage(InMemoryStorage):
         if step in self.get_trial(trial_id).intermediate_values:
             self._write_waiting(trial_id)
             disk_id = self._disk_trials[trial_id]
-            self._write(self._disk.set_trial_intermediate_value, disk_id, step, intermediate_value)
+            self._reach(self._disk.set_trial_intermediate_value, disk_id, step, intermediate_value)
         else:
             made = TrialIntermediateValueModel
             stored, kind = made.intermediate_value_to_stored_repr(intermediate_value)
@@ -193,13 +195,13 @@ class MirroredStorage(InMemoryStorage):
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Write an attribute of a trial."""
         self._write_waiting(trial_id)
-        self._write(self._disk.set_trial_user_attr, self._disk_trials[trial_id], key, value)
+        self._reach(self._disk.set_trial_user_attr, self._disk_trials[trial_id], key, value)
         super().set_trial_user_attr(trial_id, key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Write an attribute that Optuna keeps of a trial."""
         self._write_waiting(trial_id)
-        self._write(self._disk.set_trial_system_attr, self._disk_trials[trial_id], key, value)
+        self._reach(self._disk.set_trial_system_attr, self._disk_trials[trial_id], key, value)
         super().set_trial_system_attr(trial_id, key, value)
 
     def _wait(self, trial_id: int, made: Any, **what: Any) -> None:
@@ -222,25 +224,29 @@ class MirroredStorage(InMemoryStorage):
                 for made, told in rows.items():
                     session.execute(insert(made), told)
 
-        self._write(write)
+        self._reach(write)
         for trial_id in trial_ids:
             self._waiting.pop(trial_id, None)
 
-    def _write(self, write: Callable[..., Result], *what: Any) -> Result:
+    def _reach(self, call: Callable[..., Result], *what: Any) -> Result:
         if self._held is not None:
-            return self._held.write(lambda: write(*what), say=self._say)
-        return wait_for_room(lambda: write(*what), place=self._place, say=self._say)
+            return self._held.reach(lambda: call(*what), say=self._say)
+        return wait_for_room(lambda: call(*what), place=self._place, say=self._say)
 
     def _load(self, disk_id: int) -> int:
-        disk = self._disk
-        name, directions = disk.get_study_name_from_id(disk_id), disk.get_study_directions(disk_id)
+        disk, reach = self._disk, self._reach
+        name = reach(disk.get_study_name_from_id, disk_id)
+        directions = reach(disk.get_study_directions, disk_id)
+        user_attrs = reach(disk.get_study_user_attrs, disk_id)
+        system_attrs = reach(disk.get_study_system_attrs, disk_id)
+        trials = reach(disk.get_all_trials, disk_id, False)
         study_id = super().create_new_study(directions, name)
         self._disk_studies[study_id] = disk_id
-        for key, value in disk.get_study_user_attrs(disk_id).items():
+        for key, value in user_attrs.items():
             super().set_study_user_attr(study_id, key, value)
-        for key, value in disk.get_study_system_attrs(disk_id).items():
+        for key, value in system_attrs.items():
             super().set_study_system_attr(study_id, key, value)
-        for trial in disk.get_all_trials(disk_id, deepcopy=False):
+        for trial in trials:
             trial_id = super().create_new_trial(study_id, trial)
             self._disk_trials[trial_id] = trial._trial_id
             # By these a name of another kind is refused, which only Optuna's stores on disk look up.

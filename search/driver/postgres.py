@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import importlib.util
+import math
 import os
 import socket
 import time
@@ -12,9 +13,9 @@ from typing import Any, TypeVar
 
 import optuna
 from optuna.storages import RDBStorage
-from sqlalchemy import NullPool
+from sqlalchemy import Engine, NullPool, event
 
-from search.errors import ConfigError, StorageAway, StudyError
+from search.errors import ConfigError, ServiceAway, StudyError
 
 PAUSE_SECONDS = 1.0
 LOOK_SECONDS = 10.0
@@ -52,14 +53,16 @@ def open_postgres(uri: str, *, stays: bool = True) -> RDBStorage:
 
     Args:
         uri: The study file's ``storage.uri``.
-        stays: Whether connections are kept for the next use, until the engine is disposed of.
+        stays: Whether connections are kept for the next use, until the engine is disposed of, and a
+            ``PostgresLock`` waits while the database is away. Else whoever reads is told.
 
     Returns:
-        Optuna's storage. A connection that broke is replaced before it is used.
+        Optuna's storage. A connection that broke is replaced before it is used. Without ``stays`` it
+        raises ServiceAway where the database does not answer.
 
     Raises:
         ConfigError: If psycopg is missing.
-        StorageAway: If the database does not answer.
+        ServiceAway: If the database does not answer.
         StudyError: If it refuses us, or holds tables of another Optuna.
     """
     check_driver()
@@ -69,7 +72,10 @@ def open_postgres(uri: str, *, stays: bool = True) -> RDBStorage:
         # Of two drivers that make the tables at once, one would fail.
         connection.execute("SELECT pg_advisory_lock(%s)", [_key(TABLES)])
         pool = {"pool_pre_ping": True} if stays else {"poolclass": NullPool}
-        return RDBStorage(address, engine_kwargs={"connect_args": dict(CONNECTION), **pool})
+        storage = RDBStorage(address, engine_kwargs={"connect_args": dict(CONNECTION), **pool})
+        if not stays:
+            event.listen(storage.engine, "handle_error", _tell_away)
+        return storage
 
 
 class PostgresLock:
@@ -87,46 +93,53 @@ class PostgresLock:
             max_seconds: For how long an outage is waited for.
 
         Raises:
-            StorageAway: If the database does not answer.
+            ServiceAway: If the database does not answer.
             StudyError: If another driver holds the study.
         """
         check_driver()
         self._uri, self._study, self._max_seconds = uri, study, max_seconds
         self._session: list[Any] = []
+        self._gave_up = False
         with _explained(uri):
             self._take()
 
-    def write(self, write: Callable[[], Result], *, say: Callable[[str], None]) -> Result:
-        """Write; while the database is away, wait and write again.
+    def guard(self, engine: Engine) -> None:
+        """Make sure of the lock too whenever a store makes a new connection: the server may have been away."""
+        event.listen(engine, "connect", self._look_again)
+
+    def reach(self, call: Callable[[], Result], *, say: Callable[[str], None]) -> Result:
+        """Read or write; while the database is away, wait and do it again.
 
         Args:
-            write: Writes wholly or not at all; called again, it finds what it may have written.
+            call: Writes wholly or not at all; called again, it finds what it may have written.
             say: Called when waiting begins and when it is over; what it raises ends the waiting.
 
         Returns:
-            What ``write`` returns.
+            What ``call`` returns.
 
         Raises:
-            StorageAway: If the database was away for too long.
+            ServiceAway: If the database was away for too long, now or at an earlier call.
             StudyError: If another driver took the study meanwhile.
         """
         began = None
         while True:
             try:
                 self._look()
-                result = write()
+                result = call()
             except Exception as exc:
                 if not is_away(exc):
                     raise
-                self._looked = -LOOK_SECONDS
+                self._looked = -math.inf
                 if began is None:
                     began = time.monotonic()
-                    say(
-                        f"The study's database is away: {_cause(exc)}. Waiting for it, "
-                        f"{self._max_seconds:g} s at most."
-                    )
-                if time.monotonic() - began >= self._max_seconds:
-                    raise StorageAway(
+                    if not self._gave_up:
+                        say(
+                            f"The study's database is away: {_cause(exc)}. Waiting for it, "
+                            f"{self._max_seconds:g} s at most."
+                        )
+                if self._gave_up or time.monotonic() - began >= self._max_seconds:
+                    self._gave_up = True  # what would only tidy up waits no more
+                    raise ServiceAway(
                         f"The study's database was away for {self._max_seconds:g} s: {_cause(exc)}. "
                         f"Nothing that it took is lost. Launch the study again when it is back."
                     ) from None
@@ -135,6 +148,10 @@ class PostgresLock:
                 if began is not None:
                     say("The study's database is back.")
                 return result
+
+    def _look_again(self, *_: object) -> None:
+        self._looked = -math.inf
+        self._look()
 
     def release(self) -> None:
         """Let go of the study."""
@@ -189,7 +206,7 @@ def postgres_lock(uri: str, study: str, max_seconds: float) -> Iterator[Postgres
         The lock.
 
     Raises:
-        StorageAway: If the database does not answer.
+        ServiceAway: If the database does not answer.
         StudyError: If another driver holds the study.
     """
     lock = PostgresLock(uri, study, max_seconds)
@@ -214,6 +231,19 @@ def is_away(error: BaseException | None) -> bool:
             return True
         error = getattr(error, "orig", None) or error.__cause__
     return False
+
+
+def _tell_away(context: Any) -> None:
+    """Say in one sentence that a database went away while it was read.
+
+    Raises:
+        ServiceAway: If it did.
+    """
+    if is_away(context.original_exception):
+        raise ServiceAway(
+            f"The study's database does not answer: {_cause(context.original_exception)}. Try again "
+            f"when it does."
+        ) from None
 
 
 def _connect(uri: str, **words: str) -> Any:
@@ -256,7 +286,7 @@ def _explained(uri: str) -> Iterator[None]:
             f"{_cause(exc)}. Received: uri={uri!r}."
         )
         if is_away(exc) and not any(words in str(root) for words in REFUSALS):
-            raise StorageAway(f"{message} Launch the study again when it answers.") from None
+            raise ServiceAway(f"{message} Launch the study again when it answers.") from None
         raise StudyError(f"{message} libpq finds a password in PGPASSWORD or ~/.pgpass.") from None
 
 

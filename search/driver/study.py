@@ -43,7 +43,7 @@ from search.driver.tracking.spool import spool_path
 from search.driver.tracking.tracker import Tracker
 from search.driver.trials import Trials, weights_folder
 from search.driver.warm_start import begin_trials, read_known
-from search.errors import ConfigError, StorageAway, TrackingError
+from search.errors import ConfigError, ServiceAway, TrackingError
 from search.messages import SpaceListed, Table, WorkerReady, WorkerSetup
 from search.tasks import Baseline, Direction, Task, make_task, objective_direction
 
@@ -102,9 +102,12 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
             build its default candidate.
         DataError: If the data cannot be read or do not fit the settings.
         StudyError: If another driver has the study, or it was begun with other settings.
-        StorageAway: If the study's database does not answer, or was away for too long.
-        TrackingError: If the tracking store cannot be opened, or did not take everything.
-        StudyStopped: After too many failures in a row.
+        ServiceAway: If the study's database does not answer, or was away for too long; if the Ray cluster
+            does not answer any more; if something waits for the tracking store to be back.
+        TrackingError: If the tracking store cannot be opened, or refused something.
+        StudyStopped: After too many failures in a row, or if workers do not come up.
+        WorkerBug: If a worker failed by a mistake of ours.
+        OSError: If a disk is full where nothing can wait for room.
         KeyboardInterrupt: After a second Ctrl-C, or one before the first trial.
     """
     start = time.monotonic()
@@ -315,7 +318,7 @@ def _send_what_waits(config: StudyConfig, folder: Path, view: View, trials: Tria
     """Deliver what a finished study's last launch could not, and repair what it did not come to.
 
     Raises:
-        TrackingError: If the tracking store is still away.
+        ServiceAway: If the tracking store is still away.
     """
     if not spool_path(folder, config.name).is_file():
         return
@@ -335,8 +338,8 @@ def _closed_with_status(tracker: Tracker) -> Iterator[list[Ending]]:
         yield endings
     except BaseException as exc:
         # What the error says matters more than a record that did not arrive.
-        with suppress(TrackingError):
-            if isinstance(exc, KeyboardInterrupt | StorageAway):
+        with suppress(TrackingError, ServiceAway):
+            if isinstance(exc, KeyboardInterrupt | ServiceAway):
                 tracker.close("KILLED", HURRIED_SECONDS)
             else:
                 tracker.close("FAILED")

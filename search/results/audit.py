@@ -63,6 +63,8 @@ def audit_study(name: str, *, folder: Path, uri: str | None = None) -> tuple[Tri
         The study's own run, then every trial that either side knows, in order.
 
     Raises:
+        ConfigError: If what talks to the study's database is not installed.
+        ServiceAway: If that database does not answer.
         StudyError: If Optuna or MLflow has no such study, or Optuna's store is broken.
         TrackingError: If the MLflow store cannot be opened, or does not answer.
     """

@@ -13,12 +13,11 @@ from search.driver.tracking.store import (
     DIRECTION,
     KIND,
     STUDY,
-    hide_credentials,
     open_client,
     search_runs,
     translate_errors,
 )
-from search.errors import StudyError, nearest
+from search.errors import StudyError, hide_credentials, nearest
 
 _SECTION = "lookback"
 _MOST = 8

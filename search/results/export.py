@@ -11,8 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from search.driver.tracking.store import hide_credentials
-from search.errors import StudyError
+from search.errors import StudyError, hide_credentials
 from search.results.answering import CHECKSUMS
 from search.results.card import write_card
 from search.results.comparison import Comparison
@@ -99,6 +98,7 @@ def export_best(
 
     Raises:
         ConfigError: If the study's settings or its space cannot be read any more.
+        ServiceAway: If its database does not answer.
         StudyError: If there is nothing to export, or the formats do not agree.
         TrackingError: If the tracking store cannot be opened.
     """

@@ -72,7 +72,9 @@ def write_report(name: str, *, folder: Path, uri: str | None = None) -> Report:
         The page. A study that still runs has one too.
 
     Raises:
-        ConfigError: If the study was begun by a version whose settings are others.
+        ConfigError: If the study was begun by a version whose settings are others, or what talks to its
+            database is not installed.
+        ServiceAway: If that database does not answer.
         StudyError: If Optuna or MLflow has no such study, no trial has begun, or the page cannot be
             written.
         TrackingError: If the MLflow store cannot be opened or does not answer.

@@ -15,8 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from search.driver.tracking.store import hide_credentials
-from search.errors import ConfigError, TrackingError
+from search.errors import ConfigError, TrackingError, hide_credentials
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 5000

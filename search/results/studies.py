@@ -24,7 +24,8 @@ def load_study(name: str, folder: Path) -> LeadingStudy:
         The study, to be read: nothing can be written to a file, and nobody should to a database.
 
     Raises:
-        StorageAway: If the database does not answer.
+        ConfigError: If what talks to the study's database is not installed.
+        ServiceAway: If the database does not answer, now or when the study is read.
         StudyError: If there is no such folder or study, Optuna's store is broken, or the folder holds
             links.
     """

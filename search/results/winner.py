@@ -78,7 +78,9 @@ def load_winner(name: str, folder: Path, chosen: int | None = None) -> Winner:
         The trial, with its weights and data at hand.
 
     Raises:
-        ConfigError: If the study was begun by a version whose settings are others.
+        ConfigError: If the study was begun by a version whose settings are others, or what talks to its
+            database is not installed.
+        ServiceAway: If that database does not answer.
         StudyError: If there is no such study, no complete trial, or its weights or data are gone.
     """
     study = load_study(name, folder)

@@ -1,6 +1,7 @@
 """The launch script as a person runs it: in a pipe, on a terminal, interrupted, mistaken."""
 
 import contextlib
+import importlib.util
 import io
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 from asking import find_free_port
 
 from search.driver.tracking.store import store_uri
+from search.errors import ServiceAway
 from search.results.audit import audit_study
 from search.results.formats import CONVERTED
 from search.results.serving import HOST, serve_store
@@ -241,3 +243,20 @@ def test_a_mistake_is_one_message_and_exit_code_2(
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not (storage_folder / "studies").exists()
+
+
+def test_how_to_go_on_tells_no_password(capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location("launch_study", LAUNCH)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+
+    def lose(*_: object) -> None:
+        raise ServiceAway("The study's database was away.")
+
+    script._launch = lose
+    assert script.main(["--name", "a", "--tracking.uri", "https://me:canary@host"]) == 75
+    said = capsys.readouterr().err
+    assert "To go on: scripts/run python scripts/launch_study.py --name a --tracking.uri" in said
+    assert "canary" not in said

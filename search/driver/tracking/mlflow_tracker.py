@@ -42,7 +42,6 @@ from search.driver.tracking.store import (
     REPEAT,
     STUDY,
     TRIAL,
-    hide_credentials,
     make_store,
     open_experiment,
     search_runs,
@@ -50,7 +49,7 @@ from search.driver.tracking.store import (
     store_uri,
     translate_errors,
 )
-from search.errors import TrackingError
+from search.errors import ServiceAway, TrackingError, hide_credentials
 from search.messages import CandidateBuilt, EpochReport, Outcome, Parameters, TrialEnded
 
 STATUSES = {
@@ -159,7 +158,7 @@ def check_name(*, study: str, config: TrackingConfig, folder: Path) -> None:
         taken = bool(ids) and bool(search_runs(client, ids, {KIND: "study", STUDY: study}))
     if taken:
         raise TrackingError(
-            f"study.name must be new to the tracking store, which holds another study of that "
+            f"name must be new to the tracking store, which holds another study of that "
             f"name in {config.project!r}. Received: name={study!r}, unknown to storage.folder "
             f"{str(folder)!r}. Give the study another name, or name the folder it was begun in."
         )
@@ -269,12 +268,14 @@ class MlflowTracker:
             patience_seconds: How long to wait for a store that is away, in seconds.
 
         Raises:
-            TrackingError: If something did not arrive; it says what, and where it waits.
+            ServiceAway: If something waits for the store to be back; it says what, and where.
+            TrackingError: If something will never arrive.
         """
         self._send("status", status=status)
         lost = self._forwarder.close(patience_seconds)
         if lost:
-            raise TrackingError(_describe(lost, self._spool.path))
+            passes = any(item.kept for item in lost)
+            raise (ServiceAway if passes else TrackingError)(_describe(lost, self._spool.path))
 
     def _send(self, kind: str, **what: Any) -> None:
         record = {"kind": kind, "time_ms": now_ms(), **what}

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import _initialize_tables
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.errors import TrackingError
+from search.errors import TrackingError, hide_credentials
 
 KIND = "lookback.kind"
 STUDY = "lookback.study"
@@ -112,12 +111,6 @@ def translate_errors(uri: str) -> Iterator[None]:
             f"tracking.uri must be the address of an MLflow store that can be opened: {reason}. "
             f"Received: uri={hide_credentials(uri)!r}."
         ) from None
-
-
-def hide_credentials(text: str) -> str:
-    """Take user names, passwords and tokens out of every address in a text."""
-    text = re.sub(r"//[^/\s]*@", "//", text)
-    return re.sub(r"(?i)(password|token|key|secret)=[^&\s'\"]+", r"\1=...", text)
 
 
 def search_runs(

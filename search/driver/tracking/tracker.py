@@ -69,5 +69,6 @@ class Tracker(Protocol):
             patience_seconds: How long to wait for a store that is away, in seconds.
 
         Raises:
-            TrackingError: If something did not arrive; it says what, and where it waits.
+            ServiceAway: If something waits for the store to be back; it says what, and where.
+            TrackingError: If something will never arrive.
         """

@@ -15,7 +15,7 @@ from services import serve_postgres
 from search.config import make_config
 from search.driver.mirror import MirroredStorage
 from search.driver.postgres import PostgresLock, is_away, open_postgres
-from search.errors import ConfigError, StorageAway, StudyError
+from search.errors import ConfigError, ServiceAway, StudyError
 
 psycopg = pytest.importorskip("psycopg", reason="needs the extra 'cluster'")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -121,7 +121,7 @@ def test_a_driver_whose_connection_broke_on_its_side_alone_is_not_shut_out_by_it
     lock._connection.close()
     lock._looked = float("-inf")
     said = []
-    assert lock.write(lambda: 1, say=said.append) == 1
+    assert lock.reach(lambda: 1, say=said.append) == 1
     assert said == []
     with pytest.raises(psycopg.OperationalError):
         broken.execute("SELECT 1")
@@ -156,18 +156,38 @@ def test_an_outage_is_ridden_out(server, uri, store, lock):
 
 def test_a_long_outage_ends_the_driver(server, uri, store):
     lock = PostgresLock(uri, "har", 2)
-    mirror = MirroredStorage(store, place=Path(), say=print, lock=lock)
+    said = []
+    mirror = MirroredStorage(store, place=Path(), say=said.append, lock=lock)
     study = optuna.create_study(storage=mirror, study_name="har")
     server.stop()
     try:
-        with pytest.raises(StorageAway, match=r"away for 2 s: .*Launch the study again"):
+        with pytest.raises(ServiceAway, match=r"away for 2 s: .*Launch the study again"):
             study.ask()
-        with pytest.raises(StorageAway, match=r"Connection refused.*when it answers"):
+        with pytest.raises(ServiceAway):  # who only tidies up waits for nothing
+            study.set_user_attr("a", 1)
+        assert len(said) == 1
+        with pytest.raises(ServiceAway, match=r"Connection refused.*when it answers"):
             open_postgres(uri)
     finally:
         server.start()
     assert study.ask().number == 0
     lock.release()
+
+
+def test_an_outage_while_a_study_is_read_is_waited_for_or_told(server, uri, store, lock):
+    optuna.create_study(storage=store, study_name="har").enqueue_trial({"x": 1})
+    said = []
+    mirror = MirroredStorage(store, place=Path(), say=said.append, lock=lock)
+    reader = optuna.load_study(storage=open_postgres(uri, stays=False), study_name="har")
+    server.stop()
+    back = threading.Timer(2, server.start)
+    back.start()
+    with pytest.raises(ServiceAway, match=r"does not answer: .*Try again"):
+        reader.get_trials()
+    assert mirror.holds("har")
+    back.join()
+    assert len(mirror.get_all_trials(0)) == len(reader.get_trials()) == 1
+    assert len(said) == 2
 
 
 def test_a_study_that_another_driver_took_after_an_outage_is_not_written_to(uri, store, lock):
@@ -179,7 +199,6 @@ def test_a_study_that_another_driver_took_after_an_outage_is_not_written_to(uri,
             "pg_backend_pid() AND datname = current_database()"
         )
     other = PostgresLock(uri, "har", 60)
-    lock._looked = -1000  # as if the last look were long ago
     with pytest.raises(StudyError, match="must have one driver"):
         study.ask()
     other.release()
@@ -192,17 +211,17 @@ class Forgetful:
     def __init__(self, lock):
         self._lock = lock
 
-    def write(self, write, *, say):
+    def reach(self, call, *, say):
         lost = []
 
         def forget():
-            done = write()
+            done = call()
             if not lost:
                 lost.append(True)
                 raise psycopg.OperationalError("server closed the connection unexpectedly")
             return done
 
-        return self._lock.write(forget, say=say)
+        return self._lock.reach(forget, say=say)
 
 
 def test_what_was_written_though_its_answer_was_lost_is_not_written_twice(
