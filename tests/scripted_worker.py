@@ -42,6 +42,9 @@ def _serve(channel: Any) -> None:
                 channel.send(SpaceListed(listing=()))
             case TrainTrial(number=666):
                 os.kill(os.getpid(), signal.SIGKILL)
+            case TrainTrial(number=667):
+                os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")
+                os.abort()
             case TrainTrial(number=99):
                 channel.send(EpochReport(epoch=0, metrics={}, objective=0.5, best=0.5, seconds=0.0))
                 threading.Event().wait()  # an epoch that never ends
@@ -54,7 +57,8 @@ def _serve(channel: Any) -> None:
                 _train(channel, order)
             case ScoreMembers():
                 cores = float(len(os.sched_getaffinity(0)))
-                channel.send(TrialScored(metrics={"cores": cores}))
+                hidden = float(os.environ.get("CUDA_VISIBLE_DEVICES") == "-1")
+                channel.send(TrialScored(metrics={"cores": cores, "hidden_gpus": hidden}))
 
 
 def _train(channel: Any, order: TrainTrial) -> None:

@@ -24,14 +24,20 @@ START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 STARTED = b"Ray runtime started"
 LOG_BYTES = 100_000
+STUDIES = "studies"
+"""The database of the studies."""
 DATABASES = ("mlflow", "mlflow_users")
-"""Of the MLflow server."""
+"""Those of the MLflow server."""
 SERVER = "postgres"
 """The system's user that PostgreSQL runs as where we are root, as whom it refuses to run."""
 
 
 class Missing(RuntimeError):
     """What a service needs is not installed, or does not let us in."""
+
+
+class Broken(RuntimeError):
+    """A service does not start, or is gone before its time."""
 
 
 def free_port() -> int:
@@ -122,7 +128,7 @@ class GivenPostgres:
             reason = str(exc).strip().splitlines()[0]
             raise Missing(
                 f"storage.uri must be the address of a PostgreSQL database whose user may create others, "
-                f"for the MLflow server: {reason}. Received: uri={self.uri!r}. Leave it out, and a server "
+                f"for the time of the study: {reason}. Received: uri={self.uri!r}. Leave it out, and a server "
                 f"is started here."
             ) from None
 
@@ -138,7 +144,7 @@ def _run(command: list[str], environment: Mapping[str, str]) -> None:
         )
         if done.returncode:
             said.seek(0)
-            raise RuntimeError(f"{command[0]} failed: {said.read().strip()}")
+            raise Broken(f"{command[0]} failed: {said.read().strip()}")
 
 
 def find_programs() -> Path:
@@ -174,6 +180,7 @@ def run_postgres() -> Iterator[Postgres]:
 
     Raises:
         Missing: If it is not installed.
+        Broken: If it does not start.
     """
     programs = find_programs()
     # Below a private temporary folder its own user could not reach its data.
@@ -214,6 +221,7 @@ def use_postgres(uri: str) -> Iterator[GivenPostgres]:
 
     Raises:
         Missing: If it does not let us in, or create.
+        Broken: If it is gone in the end, so that what was created stays.
         ConfigError: If what talks to PostgreSQL is not installed.
     """
     from search.driver.postgres import check_driver  # noqa: PLC0415 - Optuna takes a second
@@ -224,8 +232,11 @@ def use_postgres(uri: str) -> Iterator[GivenPostgres]:
     try:
         yield server
     finally:
-        for name in DATABASES:
-            server.execute(f'DROP DATABASE IF EXISTS "{server.prefix}{name}" WITH (FORCE)')
+        try:
+            for name in (STUDIES, *DATABASES):
+                server.execute(f'DROP DATABASE IF EXISTS "{server.prefix}{name}" WITH (FORCE)')
+        except Missing as exc:
+            raise Broken(f"Databases named {server.prefix}* may stay there: {exc}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,11 +303,13 @@ class Ray:
         address: Of its head.
         client_address: For a driver that is none of its machines.
         environment: What a program needs in its environment to be let in.
+        head: Its head, the first process of its group: to kill the group is to lose it.
     """
 
     address: str
     client_address: str
     environment: Mapping[str, str]
+    head: "subprocess.Popen[bytes]"
 
     @contextmanager
     def run_node(self, cpus: int) -> "Iterator[subprocess.Popen[bytes]]":
@@ -326,6 +339,7 @@ def run_ray(cpus: int, *, alone: bool = True) -> Iterator[Ray]:
 
     Raises:
         Missing: If it is not installed.
+        Broken: If it does not start.
     """
     if importlib.util.find_spec("ray") is None:
         raise Missing("Ray needs the extra 'cluster': scripts/run --extra cluster ...")
@@ -338,9 +352,13 @@ def run_ray(cpus: int, *, alone: bool = True) -> Iterator[Ray]:
     }
     words = ["--head", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=false"]
     words += [f"--ray-client-server-port={client_port}"]
-    with _run_ray(words, secret):
-        client_address = f"ray://{HOST}:{client_port}"
-        yield Ray(address=f"{HOST}:{port}", client_address=client_address, environment=secret)
+    with _run_ray(words, secret) as head:
+        yield Ray(
+            address=f"{HOST}:{port}",
+            client_address=f"ray://{HOST}:{client_port}",
+            environment=secret,
+            head=head,
+        )
 
 
 @contextmanager
@@ -377,4 +395,4 @@ def _wait_until_started(process: "subprocess.Popen[bytes]", log: IO[bytes]) -> N
             return
         time.sleep(0.1)
     said = os.pread(log.fileno(), LOG_BYTES, 0)
-    raise RuntimeError(f"Ray did not start: {said.decode(errors='replace').strip()}")
+    raise Broken(f"Ray did not start: {said.decode(errors='replace').strip()}")

@@ -6,12 +6,15 @@ import os
 import pkgutil
 import queue
 import re
+import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +23,19 @@ from search.config import ClusterConfig
 from search.driver.executors.base import WORKER, Arrival
 from search.driver.executors.claims import claim_cores
 from search.driver.executors.devices import USABLE, gpu_memory_mb, visible_gpus
-from search.driver.executors.memory import limit_memory
+from search.driver.executors.memory import limit_memory, ran_out_of_memory
 from search.driver.executors.starting import QUIET, send_output
-from search.errors import ConfigError
-from search.messages import FromWorker, Stop, ToWorker, WorkerDied, WorkerFailed, WorkerSetup
+from search.errors import ConfigError, ServiceAway
+from search.messages import (
+    Answer,
+    FromWorker,
+    Stop,
+    ToWorker,
+    Verdict,
+    WorkerDied,
+    WorkerFailed,
+    WorkerSetup,
+)
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -63,7 +75,9 @@ class RayExecutor:
         self._worker = worker
         self._actors: dict[int, Any] = {}
         self._waited: dict[Any, int] = {}
-        self._ours = False
+        self._placed: dict[int, float] = {}
+        self._logged: dict[int, int] = {}
+        self._ours = self._gone = False
         self._home: _Home | None = None
 
     def start(self, setup: WorkerSetup) -> None:
@@ -85,11 +99,27 @@ class RayExecutor:
             self._start(slot)
 
     def send(self, slot: int, message: ToWorker) -> None:
-        """Send to a slot's actor; what a dead one misses, ``receive`` makes known."""
-        self._actors[slot].hear.remote(message)
+        """Send to a slot's actor; what a dead one misses, ``receive`` makes known.
+
+        Raises:
+            ServiceAway: If the cluster does not answer any more, here as in all that follows.
+        """
+        if not isinstance(
+            message, Answer | Verdict
+        ):  # a file on the network is looked at once an order
+            log = self._log(slot)
+            self._logged[slot] = log.stat().st_size if log.exists() else 0
+        with self._reaching():
+            self._actors[slot].hear.remote(message)
 
     def receive(self, max_seconds: float) -> Sequence[Arrival]:
         """Wait until any actor says something or dies."""
+        with self._reaching():
+            arrivals = self._receive(max_seconds)
+            self._end_stuck()
+        return arrivals
+
+    def _receive(self, max_seconds: float) -> list[Arrival]:
         arrivals: list[Arrival] = []
         for ref in self._wait(max_seconds):
             slot = self._waited.pop(ref)
@@ -99,6 +129,10 @@ class RayExecutor:
                 arrivals.append((slot, self._bury(slot, exc)))
                 self._start(slot)
                 continue
+            if said:
+                self._placed.pop(slot, None)
+            else:
+                self._placed[slot] = time.monotonic()
             arrivals += [(slot, message) for message in said]
             self._listen(slot)
         return arrivals
@@ -120,17 +154,22 @@ class RayExecutor:
     def replace(self, slot: int) -> None:
         """End an idle actor, and have another in its slot."""
         self._forget(slot)
-        self._ray.kill(self._actors.pop(slot))
-        self._start(slot)
+        with self._reaching():
+            self._ray.kill(self._actors.pop(slot))
+            self._start(slot)
 
     def kill(self, slot: int) -> None:
         """End an actor at once."""
-        self._ray.kill(self._actors[slot])
+        with self._reaching():
+            self._ray.kill(self._actors[slot])
 
     def stop(self) -> None:
         """End all actors at once, and Ray where it was started here."""
-        for actor in self._actors.values():
-            self._ray.kill(actor)
+        with suppress(ServiceAway), self._reaching():
+            for actor in (
+                () if self._gone else self._actors.values()
+            ):  # else Ray would look for another cluster
+                self._ray.kill(actor)
         self._actors.clear()
         self._waited.clear()
         if self._home is not None:
@@ -138,14 +177,37 @@ class RayExecutor:
         if self._ours:
             self._ray.shutdown()
 
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Say in one sentence that the cluster is gone, as Ray's client finds out."""
+        try:
+            yield
+        except ConnectionError as exc:
+            self._gone = True
+            raise ServiceAway(
+                f"The Ray cluster at {self._cluster.address} does not answer any more: "
+                f"{' '.join(str(exc).split()).rstrip('.')}. Launch the study again when it does."
+            ) from None
+
+    def _end_stuck(self) -> None:
+        """End the actors that have a place and hang while they come up; then they have died."""
+        limit = self._setup.config.workers.max_silent_seconds
+        for slot, since in list(self._placed.items()):
+            if time.monotonic() - since >= limit:
+                del self._placed[slot]
+                self._ray.kill(self._actors[slot])
+
+    def _log(self, slot: int) -> Path:
+        log = self._setup.log
+        return log.with_name(f"{log.stem}_{slot}{log.suffix}")
+
     def _start(self, slot: int) -> None:
         asked = {
             "num_cpus": self._cluster.cpus,
             "num_gpus": self._cluster.gpus,
             "memory": self._cluster.memory_mb and self._cluster.memory_mb * 2**20,
         }
-        log = self._setup.log
-        setup = replace(self._setup, log=log.with_name(f"{log.stem}_{slot}{log.suffix}"))
+        setup = replace(self._setup, log=self._log(slot))
         made = self._ray.remote(_Actor).options(
             **asked, max_restarts=0, max_task_retries=0, max_concurrency=CALLS
         )
@@ -160,11 +222,14 @@ class RayExecutor:
 
     def _bury(self, slot: int, error: Exception) -> WorkerDied:
         self._ray.kill(self._actors.pop(slot))  # one that is only out of reach must not go on
-        words = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split())[:REASON]
+        self._placed.pop(slot, None)
+        words = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split())
+        by_ray = isinstance(error, self._ray.exceptions.OutOfMemoryError)
+        since, log = self._logged.get(slot), self._log(slot)
+        by_itself = since is not None and log.exists() and ran_out_of_memory(log, since)
         return WorkerDied(
-            reason=f"worker {slot} was lost: {words}",
-            out_of_memory=isinstance(error, self._ray.exceptions.OutOfMemoryError)
-            or "low on memory" in words,
+            reason=f"worker {slot} was lost: {words[:REASON]}; its output is in {log}",
+            out_of_memory=by_ray or "low on memory" in words or by_itself,
         )
 
 
@@ -213,6 +278,11 @@ class _Actor:
         self, worker: str, setup: WorkerSetup, cluster: ClusterConfig, home: _Home
     ) -> None:
         self._line = _Line(orders=queue.SimpleQueue(), said=queue.SimpleQueue())
+        self._greeted = False
+        told = (worker, setup, cluster, home)
+        threading.Thread(target=self._work, args=told, daemon=True).start()
+
+    def _work(self, worker: str, setup: WorkerSetup, cluster: ClusterConfig, home: _Home) -> None:
         try:
             if not home.probe.exists():
                 self._line.send(_refuse_folder(setup.config.storage.folder))
@@ -223,14 +293,20 @@ class _Actor:
         except Exception:  # noqa: BLE001 - the driver raises it; raised here, another worker would follow
             self._line.send(WorkerFailed(traceback=traceback.format_exc()))
             return
-        threading.Thread(target=serve, args=(self._line, setup), daemon=True).start()
+        serve(self._line, setup)
 
     def hear(self, message: ToWorker) -> None:
         """Take what the driver says."""
         self._line.orders.put(message)
 
     def speak(self) -> list[FromWorker]:
-        """Wait until the worker says something, and hand out all that it has said."""
+        """Wait until the worker says something, and hand out all that it has said.
+
+        The first time there is nothing to hand out: that tells that the actor has its place.
+        """
+        if not self._greeted:
+            self._greeted = True
+            return []
         said = [self._line.said.get()]
         while not self._line.said.empty():
             said.append(self._line.said.get())
@@ -244,6 +320,8 @@ def _prepare(setup: WorkerSetup, cluster: ClusterConfig) -> dict[str, Any]:
     send_output(setup.log)
     if setup.config.workers.max_memory_mb is not None:
         limit_memory(setup.config.workers.max_memory_mb)
+    if not cluster.gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # Ray hides none from whoever asked for none
     gpus = visible_gpus() if cluster.gpus else ()
     if not gpus:
         return {"cores": claim_cores(cluster.cpus)}
@@ -295,20 +373,25 @@ def connect(ray: Any, cluster: ClusterConfig) -> bool:
         Whether this process has connected now, and is to disconnect.
 
     Raises:
-        ConfigError: If none answers.
+        ConfigError: If none answers, or it does not let us in.
     """
     if ray.is_initialized():
         return False
+    before = signal.getsignal(signal.SIGTERM)
     host, _, port = cluster.address.rpartition(":")
     try:
         if host and port.isdecimal() and "//" not in host:  # Ray itself tries for minutes
             socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
         _join(ray, cluster.address)
-    except (OSError, RuntimeError, ValueError) as exc:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as exc:
         raise ConfigError(
             f"cluster.address must be that of a Ray cluster that answers: {' '.join(str(exc).split())}. "
-            f"Received: {cluster.address!r}. Start one with `ray start --head`, or write 'local'."
+            f"Received: {cluster.address!r}. Start one with `ray start --head`, or write 'local'. Where it "
+            f"asks for a token, RAY_AUTH_MODE=token and RAY_AUTH_TOKEN must be set here as there."
         ) from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # Ray's own handler leaves at once
     return True
 
 

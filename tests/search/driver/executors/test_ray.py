@@ -5,8 +5,9 @@ import select
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -169,8 +170,102 @@ def test_a_cluster_that_does_not_answer_is_named(free_port: int) -> None:
     assert "ray start --head" in done.stderr
 
 
+LOST = """
+import os, signal, sys
+from pathlib import Path
+from services import load_services
+from search.config import ClusterConfig, make_config
+from search.driver.executors.ray import RayExecutor
+from search.errors import ServiceAway
+from search.messages import WorkerReady, WorkerSetup
+
+folder = Path(sys.argv[1])
+config = make_config({"name": "lost"})
+setup = WorkerSetup(config=config, data=folder, weights=folder, log=folder / "worker.log")
+with load_services().run_ray(1) as ray:
+    os.environ.update(ray.environment, RAY_CLIENT_RECONNECT_GRACE_PERIOD="1")
+    executor = RayExecutor(1, ClusterConfig(address=ray.client_address), "scripted_worker:serve")
+    executor.start(setup)
+    while not any(isinstance(message, WorkerReady) for _, message in executor.receive(5.0)):
+        pass
+    os.killpg(ray.head.pid, signal.SIGKILL)
+    try:
+        while True:
+            executor.receive(1.0)
+    except ServiceAway as exc:
+        print(exc)
+    executor.stop()
+    print("stopped")
+"""
+
+
+def test_a_cluster_that_is_lost_ends_its_driver_with_one_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra 'cluster'")
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    command = [sys.executable, "-c", LOST, str(tmp_path)]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=150
+    )
+    said, stopped = done.stdout.splitlines()[-2:]
+    assert said.startswith("The Ray cluster at ray://127.0.0.1:"), done.stderr
+    assert said.endswith("Launch the study again when it does.")
+    assert stopped == "stopped"
+
+
+def test_sigterm_stays_the_drivers_own() -> None:
+    script = (
+        "import signal\n"
+        "from search.config import ClusterConfig\n"
+        "from search.driver.executors.ray import connect, load_ray\n"
+        "signal.signal(signal.SIGTERM, print)\n"
+        "ray = load_ray()\n"
+        "connect(ray, ClusterConfig(address='local'))\n"
+        "assert signal.getsignal(signal.SIGTERM) is print\n"
+        "ray.shutdown()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+
+
+def test_an_actor_that_hangs_while_it_comes_up_is_ended(
+    ray_cluster: ModuleType, setup: WorkerSetup
+) -> None:
+    config = make_config({"name": "cluster", "workers": {"max_silent_seconds": 0.5}})
+    executor = RayExecutor(1, ClusterConfig(), "scripted_worker:hang")
+    executor.start(replace(setup, config=config))
+    try:
+        assert wait_for(executor, WorkerDied)[-1][0] == 0
+    finally:
+        executor.stop()
+
+
+def test_an_actor_that_memory_ran_out_for_is_told_from_one_that_was_lost(
+    executor: RayExecutor,
+) -> None:
+    wait_for(executor, WorkerReady, 2)
+    executor.send(0, TrainTrial(number=667, seed=0))
+    death = wait_for(executor, WorkerDied)[-1][1]
+    assert isinstance(death, WorkerDied)
+    assert death.out_of_memory
+    wait_for(executor, WorkerReady)
+    executor.send(0, TrainTrial(number=666, seed=0))
+    death = wait_for(executor, WorkerDied)[-1][1]
+    assert isinstance(death, WorkerDied)
+    assert not death.out_of_memory
+
+
+def test_workers_see_no_gpu_where_none_was_asked_for(executor: RayExecutor) -> None:
+    wait_for(executor, WorkerReady, 2)
+    executor.send(0, ScoreMembers(members=()))
+    scored = wait_for(executor, TrialScored)[-1][1]
+    assert isinstance(scored, TrialScored)
+    assert scored.metrics["hidden_gpus"] == 1
+
+
 class BusyRay:
     """Ray on a machine so busy that the server that it starts for a driver dies, some times."""
+
+    exceptions = SimpleNamespace(RayError=type("RayError", (Exception,), {}))
 
     def __init__(self, deaths: int) -> None:
         self.deaths = deaths
@@ -189,6 +284,15 @@ def test_a_driver_outside_the_cluster_is_not_put_off_by_a_server_that_died_at_bi
     assert connect(BusyRay(TRIES - 1), cluster)
     with pytest.raises(ConfigError, match="answers: Initialization failure from server: see"):
         connect(BusyRay(TRIES), cluster)
+
+
+def test_a_missing_token_is_named() -> None:
+    class Guarded(BusyRay):
+        def init(self, **settings: object) -> None:
+            raise self.exceptions.RayError("Token authentication is enabled but no token was found")
+
+    with pytest.raises(ConfigError, match=r"no token was found.*RAY_AUTH_TOKEN must be set here"):
+        connect(Guarded(0), ClusterConfig())
 
 
 def test_an_executor_that_found_no_cluster_stops() -> None:
