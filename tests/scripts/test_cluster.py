@@ -89,9 +89,10 @@ def test_a_given_server_holds_databases_of_ours_only_for_a_while(postgres):
     postgres.create("given")
     given = postgres.address("given")
     with services.use_postgres(given) as server:
-        for name in services.DATABASES:
+        databases = (services.STUDIES, *services.DATABASES)
+        for name in databases:
             server.create(name)
-        held = [psycopg.connect(server.address(name)) for name in services.DATABASES]
+        held = [psycopg.connect(server.address(name)) for name in databases]
         prefix = server.prefix
     assert all(is_gone(one) for one in held)
     with psycopg.connect(given) as connection:
