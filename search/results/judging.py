@@ -40,13 +40,12 @@ def check_normal_rows(normal_rows: int | None, facts: Mapping[str, Any]) -> None
         facts: What ``preprocessing.json`` holds.
 
     Raises:
-        StudyError: If the model finds no anomalies, treats all recordings alike, or there are too
-            few rows.
+        StudyError: If the study scaled and judged all recordings alike, or there are too few rows.
     """
-    if normal_rows is not None and facts["task"] != "anomaly":
+    if normal_rows is not None and facts["task"] != "anomaly" and not facts["scaled_apart"]:
         raise StudyError(
-            f"--normal_rows must be left out unless the model finds anomalies. Received: "
-            f"{normal_rows} for task.kind={facts['task']!r}."
+            f"--normal_rows must be left out unless the model finds anomalies or its study scaled each "
+            f"recording apart. Received: {normal_rows} for task.kind={facts['task']!r}."
         )
     judged = facts.get("threshold_by") == "recording"
     if normal_rows is not None and not judged and not facts["scaled_apart"]:

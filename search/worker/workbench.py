@@ -175,7 +175,7 @@ class Workbench:
         )
 
     def check(self, candidate: Candidate) -> None:
-        """Try the candidate on two windows: score what comes out, and compute its loss.
+        """Try the candidate on a few windows: score what comes out, and compute its loss.
 
         Raises:
             InvalidArchitecture: If it is not compiled, cannot read the windows, or its output

@@ -229,6 +229,24 @@ def test_a_new_recording_is_scaled_by_its_own_normal_rows(tmp_path: Path) -> Non
     assert errors[0] == pytest.approx(np.mean([2, 8 / 3, 2]))
 
 
+def test_a_new_recording_is_scaled_by_its_first_rows_to_be_classified_too(tmp_path: Path) -> None:
+    inputs = keras.Input((3, 2))
+    pooled = keras.layers.GlobalAveragePooling1D()(inputs)
+    facts = {"task": "classification", "horizon": 0, "classes": ["low", "high"], "variables": []}
+    apart = {"scaled_apart": {"old.csv": [[7.0], [3.0]]}, "output_shape": [2]}
+    model = keras.Model(inputs, keras.layers.Softmax()(pooled))
+    export = write_export(tmp_path / "export", model, **facts, **apart)
+    table = write_table(tmp_path, a=[-1.0, 1.0, -1.0, 1.0, 3.0], b=[10.0, 30.0, 10.0, 30.0, 20.0])
+    with pytest.raises(DataError, match="--normal_rows must be given"):
+        predict_data(export, table, tmp_path / "out.csv")
+    predict_data(export, table, tmp_path / "out.csv", normal_rows=4)
+    # by the first four rows both channels have mean 0 and spread 1: the last window is (1, -1, 3) and (1, -1, 0)
+    expected = 1 / (1 + np.exp(0.0 - 1.0))
+    assert pd.read_csv(tmp_path / "out.csv")["probability of low"].iloc[-1] == pytest.approx(
+        expected
+    )
+
+
 @pytest.mark.parametrize(
     ("out", "rows", "message"),
     [
