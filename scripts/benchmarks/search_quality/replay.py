@@ -8,7 +8,7 @@ Everybody spends the same epochs, one trial at a time; best so far is the trial 
 whole training reaches without a seed's luck. Prints, for each task, how many trials the budgets were enough for (medians); the median epochs
 after which the best so far is as good as the median of random searches after --goal whole trainings, and how many times
 fewer these are; the regret, on average over all epochs (the area under it) and after each budget (0: the best line of the
-table; 1: one random training), with its 95 % bootstrap interval over seeds; and by what part of the table's range the best
+table; 1: the median line), with its 95 % bootstrap interval over seeds; and by what part of the table's range the best
 of those that were pruned would have become better than the best of the others, on average.
 """
 
