@@ -22,7 +22,7 @@ from search.driver.requests import (
 )
 from search.driver.tracking.tracker import Tracker
 from search.driver.trials import Trials
-from search.errors import StudyStopped
+from search.errors import ServiceAway, StudyStopped
 from search.messages import (
     Answer,
     CandidateBuilt,
@@ -37,6 +37,7 @@ from search.messages import (
     TrialEnded,
     Verdict,
     WorkerDied,
+    WorkerFailed,
     WorkerReady,
 )
 
@@ -80,6 +81,13 @@ class _Watch:
             self.heard = now
         self.waits_since = now if waiting else None
 
+    def leave_out(self, seconds: float) -> None:
+        """Take in that the driver could not listen for some time, up to now."""
+        now = time.monotonic()
+        self.began, self.heard = min(self.began + seconds, now), min(self.heard + seconds, now)
+        if self.waits_since is not None:
+            self.waits_since = now
+
 
 class StudyLoop:
     """Keeps every slot busy until the budget is spent or somebody stops it."""
@@ -107,6 +115,7 @@ class StudyLoop:
         self._begun: Counter[int] = Counter()
         self._ended: Counter[int] = Counter()
         self._memory_mb: defaultdict[int, float] = defaultdict(float)
+        self._raised: set[int] = set()
         self._failures = 0
         self._gave_up = ""
         self._finals_seconds = self._predict_finals()
@@ -293,7 +302,9 @@ class StudyLoop:
             number = self._waiting.popleft() if self._waiting else self._trials.ask()
             times = self._trials.begin_again(number)
             if times > self._config.workers.max_restarts + 1:
-                reason = f"it was begun {times - 1} times, and its worker or the driver died in it"
+                reason = (
+                    f"it was begun {times - 1} times, and its worker or the driver failed in it"
+                )
                 self._cut_short(number, Outcome.FAILED, reason)
                 continue
             self._idle.remove(slot)
@@ -326,7 +337,7 @@ class StudyLoop:
         for slot in self._busy:
             watch = self._watches[slot]
             if away > AWAY_SECONDS:
-                watch.began, watch.heard = watch.began + away, watch.heard + away
+                watch.leave_out(away)
             if watch.killed_for or watch.waits_since is not None:
                 continue
             if limit is not None and now - watch.began >= limit:
@@ -358,11 +369,14 @@ class StudyLoop:
                 self._end(self._busy.pop(slot), message)
                 self._free(slot, message)
             case WorkerDied() if slot in self._busy:
+                self._memory_mb[slot] = 0.0
                 self._bury(self._busy.pop(slot), message, self._watches[slot])
             case WorkerDied():
                 self._idle.discard(slot)
                 self._room.starts.bury(slot, message, self._config.workers.max_restarts)
             case _:
+                if isinstance(message, WorkerFailed) and not message.mistake:
+                    self._raised.add(self._busy.get(slot, -1))
                 raise_failure(message)
 
     def _judge(self, reports: Mapping[int, EpochReport]) -> None:
@@ -405,6 +419,7 @@ class StudyLoop:
             or ended.outcome is Outcome.OUT_OF_MEMORY  # what is left of it may lie in pieces
         ):
             self._room.executor.replace(slot)
+            self._memory_mb[slot] = 0.0
         else:
             self._idle.add(slot)
 
@@ -426,8 +441,13 @@ class StudyLoop:
 
     def _cut_short(self, number: int, outcome: Outcome, reason: str, seconds: float = 0.0) -> None:
         """End a trial whose worker cannot say how it stood."""
+        self._end(number, self._describe(number, outcome, reason, seconds))
+
+    def _describe(
+        self, number: int, outcome: Outcome, reason: str, seconds: float = 0.0
+    ) -> TrialEnded:
         row = self._trials.rows[number]
-        ended = TrialEnded(
+        return TrialEnded(
             outcome=outcome,
             value=row.value,
             epochs=row.epochs,
@@ -435,13 +455,12 @@ class StudyLoop:
             seconds=seconds,
             reason=reason,
         )
-        self._end(number, ended)
 
     def _end(self, number: int, ended: TrialEnded) -> None:
         # A second attempt may end before the first had: what was reported stays.
         epochs = max(ended.epochs, self._trials.reported(number))
         ended = replace(ended, epochs=epochs)
-        row = self._trials.end(number, ended)
+        row = self._trials.end(number, ended, forgive=number not in self._raised)
         self._tracker.end_trial(number, replace(ended, seconds=row.seconds, reason=row.reason))
         self._count_failure(row)
         self._trials.keep_models(self._config.storage.kept_models)
@@ -465,11 +484,25 @@ class StudyLoop:
             self._progress = best, table
 
     def _abandon(self) -> None:
-        """Leave what is begun and not ended for the next launch, and say so."""
+        """Leave what is begun and not ended for the next launch, and say so.
+
+        Raises:
+            ServiceAway: If the study's database does not answer; MLflow is told all the same.
+        """
+        reason = "the driver stopped: launch the study again to continue this trial"
+        away: ServiceAway | None = None
         for number in (*self._busy.values(), *self._waiting):
-            reason = "the driver stopped: launch the study again to continue this trial"
-            self._cut_short(number, Outcome.INTERRUPTED, reason)
+            ended = self._describe(number, Outcome.INTERRUPTED, reason)
+            if away is None:
+                try:
+                    self._end(number, ended)
+                    continue
+                except ServiceAway as exc:  # and each further try would take as long to find out
+                    away = exc
+            self._tracker.end_trial(number, ended)
         self._busy.clear()
+        if away is not None:
+            raise away
 
     def _acknowledge(self) -> None:
         if self._room.interrupt.requested and not self._told:

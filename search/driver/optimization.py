@@ -14,6 +14,9 @@ from search.driver.samplers import SharedSpace, make_sampler
 from search.errors import ConfigError, StudyError
 from search.messages import ChoiceDomain, Domain, FloatDomain, IntDomain, Listed, Scalar
 
+FIXED = "fixed_params"
+"""Optuna's attribute of a trial that holds what was queued for it."""
+
 
 def trial_seed(study_seed: int, number: int) -> int:
     """Derive the seed of a trial's weights, batch order and dropout.
@@ -257,7 +260,7 @@ def enqueue_next(study: Study, queue: Sequence[Mapping[str, Scalar]]) -> None:
     trials = study.get_trials(deepcopy=False)
     if any(trial.state is TrialState.WAITING for trial in trials):
         return
-    had = [trial.system_attrs.get("fixed_params") for trial in trials]
+    had = [trial.system_attrs.get(FIXED) for trial in trials]
     for values in queue:
         if values not in had:
             study.enqueue_trial(dict(values))

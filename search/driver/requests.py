@@ -230,6 +230,7 @@ def ask_workers(
 
     Raises:
         KeyboardInterrupt: If the person asked to stop meanwhile.
+        StudyStopped: If workers die of an order that is no one candidate's, or do not come up.
         WorkerBug: If a worker cannot.
     """
     asking = _Asking(room, idle, orders, reply, hear)
@@ -301,6 +302,7 @@ class _Asking(Generic[Reply]):
 
         Raises:
             ConfigError: If the person who runs the study can mend it.
+            StudyStopped: If workers die of an order that is no one candidate's, or do not come up.
             WorkerBug: If the worker cannot go on.
         """
         self._heard[slot] = time.monotonic()
@@ -317,21 +319,11 @@ class _Asking(Generic[Reply]):
             case EpochReport() if slot in self._asked:
                 verdict = self._hear(number, message)
                 self._room.executor.send(slot, verdict or Verdict())
-            case WorkerDied() if slot in self._silent and not self._may_die_again(number):
-                raise ConfigError(
-                    f"workers.max_silent_seconds must leave time for an epoch. Received: "
-                    f"{self._room.config.workers.max_silent_seconds:g} s, in which a worker said "
-                    f"nothing, {self._deaths[number] + 1} times."
-                )
-            case WorkerDied() if given_up := self._give_up(slot, message):
-                self.said[self._asked.pop(slot)] = given_up
-                self._hear(number, given_up)
-            case WorkerDied() if slot not in self._asked:
+            case WorkerDied() if slot in self._asked:
+                self._bury(slot, self._asked[slot], message)
+            case WorkerDied():
                 self._room.starts.bury(slot, message, self._room.config.workers.max_restarts)
                 self._idle.discard(slot)
-            case WorkerDied() if self._may_die_again(number):
-                self._deaths[number] += 1
-                self._waiting.appendleft(self._asked.pop(slot))
             case _ if slot in self._asked and isinstance(message, self._reply):
                 self.said[self._asked.pop(slot)] = message
                 self._free(slot, message)
@@ -352,18 +344,29 @@ class _Asking(Generic[Reply]):
                 self._silent.add(slot)
                 self._room.executor.kill(slot)
 
-    def _give_up(self, slot: int, death: WorkerDied) -> Any:
-        """Answer in the place of a worker whose order another one would die of; else ``None``."""
-        if slot not in self._asked:
-            return None
-        number = self._asked[slot]
+    def _bury(self, slot: int, number: int, death: WorkerDied) -> None:
+        """Decide what becomes of an order whose worker died."""
+        again = self._deaths[number] < self._room.config.workers.max_restarts
         starved = death.out_of_memory and slot not in self._silent
-        if not starved and self._may_die_again(number):
-            return None
-        return give_up(self._orders[number], death)
-
-    def _may_die_again(self, number: int) -> bool:
-        return self._deaths[number] < self._room.config.workers.max_restarts
+        if again and not starved:
+            self._deaths[number] += 1
+            self._waiting.appendleft(self._asked.pop(slot))
+            return
+        times = self._deaths[number] + 1
+        if slot in self._silent:
+            raise ConfigError(
+                f"workers.max_silent_seconds must leave time for an epoch. Received: "
+                f"{self._room.config.workers.max_silent_seconds:g} s, in which a worker said "
+                f"nothing, {times} times."
+            )
+        answer = give_up(self._orders[number], death)
+        if answer is None:
+            raise StudyStopped(
+                f"Scoring must leave its worker alive. Received: {times} workers that died of it, the "
+                f"last one because {death.reason}. Mend that, and launch the study again."
+            )
+        self.said[self._asked.pop(slot)] = answer
+        self._hear(number, answer)
 
     def _free(self, slot: int, message: object) -> None:
         """Let a worker wait for its next order, or replace it where it has grown too large."""

@@ -25,7 +25,8 @@ _truncnorm._log_ndtr = log_ndtr  # type: ignore[assignment]  # of arrays too
 class SharedSpace:
     """What all complete and pruned trials of a study have been asked for.
 
-    It looks at each of them once. Optuna's own, with which it agrees, looks again at all that were begun after the
+    It looks at each of them once, in the store itself: of what a study shows, Hyperband leaves out what is in
+    its other brackets. Optuna's own, with which it agrees, looks again at all that were begun after the
     oldest one that runs, which where a thousand run is a quarter of the time that a suggestion takes.
     """
 
@@ -41,7 +42,7 @@ class SharedSpace:
         Args:
             study: The same each time.
         """
-        trials = study.get_trials(deepcopy=False)
+        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
         numbers, self._unfinished = [*self._unfinished, *range(self._seen, len(trials))], []
         self._seen = len(trials)
         for number in numbers:
@@ -79,7 +80,12 @@ class SharingTPESampler(TPESampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """List what all complete and pruned trials have been asked for, and leaves a choice."""
+        """List what all complete and pruned trials have been asked for, and leaves a choice.
+
+        Nothing where there are several objectives, each parameter of which Optuna suggests for itself.
+        """
+        if not self._is_multivariate(study):
+            return {}
         found = self._shared.calculate(study)
         return {name: domain for name, domain in found.items() if not domain.single()}
 
@@ -145,33 +151,22 @@ def make_sampler(config: SamplerConfig, seed: int, space: SharedSpace | None = N
     """
     settings: dict[str, Any] = {"seed": seed, **config.settings}
     # What they share is what a joint model of all parameters asks for.
-    if config.name == "tpe" and not {"multivariate", "group"} & settings.keys():
+    if config.name == "tpe" and "group" not in settings:
         return SharingTPESampler(space=space, **settings)
     if config.name == "cmaes":  # it leaves categories and conditions to a random sampler
         settings.setdefault("warn_independent_sampling", False)
     return CLASSES[config.name][0](**settings)
 
 
-def list_queue(
-    config: SamplerConfig,
-    listing: Sequence[Listed],
-    known: Sequence[Mapping[str, Scalar]] = (),
-    repeats: int = 0,
-) -> list[dict[str, Scalar]]:
-    """List the hyperparameters that are tried before anything is suggested, in order.
+def check_grid(config: SamplerConfig, listing: Sequence[Listed]) -> None:
+    """Check that a grid names what is asked for.
 
     Args:
         config: The sampler.
         listing: What the default candidate asked for.
-        known: What earlier studies found to be good.
-        repeats: How often the defaults are tried again.
-
-    Returns:
-        The defaults, what is queued, what is known, then every combination of a grid, in which all
-        others have their defaults.
 
     Raises:
-        ConfigError: If a grid names what the default candidate does not ask for.
+        ConfigError: If it names what the default candidate does not ask for.
     """
     unknown = sorted(config.grid.keys() - {listed.name for listed in listing})
     if unknown:
@@ -179,16 +174,30 @@ def list_queue(
             f"sampler.grid must name hyperparameters that the default candidate asks for. "
             f"Received: {unknown[0]}. {nearest(unknown[0], (listed.name for listed in listing))}"
         )
-    defaults = {listed.name: listed.default for listed in listing}
+
+
+def list_queue(
+    config: SamplerConfig,
+    defaults: Mapping[str, Scalar],
+    known: Sequence[Mapping[str, Scalar]] = (),
+    repeats: int = 0,
+) -> list[dict[str, Scalar]]:
+    """List the hyperparameters that are tried before anything is suggested, in order.
+
+    Args:
+        config: The sampler.
+        defaults: The default candidate's.
+        known: What earlier studies found to be good.
+        repeats: How often the defaults are tried again.
+
+    Returns:
+        The defaults, what is queued, what is known, then every combination of a grid, in which all
+        others have their defaults.
+    """
     first = [{**defaults} for _ in range(1 + repeats)]
     queued: list[dict[str, Scalar]] = [{**one} for one in (*config.queue, *known)]
     queued = [*first, *queued]
-    return queued + [defaults | one for one in _combine(config.grid)]
-
-
-def count_grid(config: SamplerConfig) -> int:
-    """Count the combinations of a grid; 0 where there is none."""
-    return len(_combine(config.grid))
+    return queued + [{**defaults, **one} for one in _combine(config.grid)]
 
 
 def _combine(grid: Mapping[str, Sequence[Scalar]]) -> list[dict[str, Scalar]]:

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left, insort
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -28,6 +28,7 @@ from search.driver.objectives import (
     report,
 )
 from search.driver.optimization import (
+    FIXED,
     ask_trial,
     check_defaults,
     check_queue,
@@ -47,7 +48,7 @@ from search.driver.promotion import (
     remove_checkpoint,
 )
 from search.driver.pruners import is_immune, make_pruner, prune_reason
-from search.driver.samplers import SharedSpace, count_grid, list_queue
+from search.driver.samplers import SharedSpace, check_grid, list_queue
 from search.messages import (
     CandidateBuilt,
     Cost,
@@ -115,7 +116,7 @@ class Trials:
         self._study = _open_study(storage, config, direction)
         self._together = storage.together if isinstance(storage, MirroredStorage) else nullcontext
         self._open: dict[int, optuna.Trial] = {}
-        self._queue: list[dict[str, Scalar]] = []
+        self._counted = -1, 0
         self._space = SharedSpace()
         trials = self._study.get_trials(deepcopy=False)
         self.rows = {t.number: read_row(t) for t in trials if t.state is not TrialState.WAITING}
@@ -129,6 +130,8 @@ class Trials:
         self._continuing = sum(row.continues is not None for row in self.rows.values())
         self._free = {n for n, row in self.rows.items() if row.outcome is Outcome.INVALID}
         self.notes: dict[str, Any] = dict(self._study.user_attrs)
+        first = trials[DEFAULTS].system_attrs.get(FIXED, {}) if trials else {}
+        self._fill_queue(first, self.notes.get(WARM, {}).get("candidates", []))
         self._held = self._find_held()
         self._roll_forward()
 
@@ -144,12 +147,27 @@ class Trials:
 
     @property
     def budget(self) -> int:
-        """The trials that the study is to have at most: a grid ends."""
-        most, sampler = self.config.budget.trials, self.config.sampler
-        known = self.notes.get(WARM, {}).get("candidates", [])
-        grid = count_grid(sampler)
-        first = 1 + self._repeats + len(sampler.queue) + len(known)
-        return min(most, first + grid) if grid else most
+        """The trials that the study is to have at most: a grid ends, when every combination was tried."""
+        most = self.config.budget.trials
+        return min(most, self.charged + self._untried) if self.config.sampler.grid else most
+
+    @property
+    def _untried(self) -> int:
+        """How many of the queue no trial was given yet."""
+        if self._counted[0] != len(self.rows):
+            trials = self._study.get_trials(deepcopy=False)
+            begun = [one for one in trials if one.state is not TrialState.WAITING]
+            had = Counter(_freeze(one.system_attrs.get(FIXED, {})) for one in begun)
+            left = Counter(_freeze(one) for one in self._queue) - had
+            self._counted = len(self.rows), left.total()
+        return self._counted[1]
+
+    def _fill_queue(
+        self, defaults: Mapping[str, Scalar], known: Sequence[Mapping[str, Scalar]]
+    ) -> None:
+        """Work out what is tried before anything is suggested."""
+        self._queue = list_queue(self.config.sampler, defaults, known, self._repeats)
+        self._counted = -1, 0
 
     @property
     def _repeats(self) -> int:
@@ -211,7 +229,7 @@ class Trials:
         With them whoever won before: a larger budget's luckier trials have to beat it.
         """
         default = self.rows.get(DEFAULTS)
-        first = _name_parameters(default) if default and is_ranked(default) else None
+        first = _freeze(default.parameters) if default and is_ranked(default) else None
         decided = self.notes.get("winner", {}).get("trial")
         awaited, wanted = {decided} & self.rows.keys(), self.config.winner.candidates
         seen, chosen, held = (
@@ -223,7 +241,7 @@ class Trials:
             if len(chosen) == wanted and not awaited:
                 break
             awaited.discard(row.number)
-            name = _name_parameters(row)
+            name = _freeze(row.parameters)
             # Of equals the best one stands for all, or trial 0, as what the others are compared with.
             if name in seen or (name == first and row.number != DEFAULTS):
                 continue
@@ -292,7 +310,8 @@ class Trials:
                 or ``sampler.grid`` names what nobody asks for.
         """
         check_defaults(listing)
-        self._queue = list_queue(self.config.sampler, listing, known, self._repeats)
+        check_grid(self.config.sampler, listing)
+        self._fill_queue({listed.name: listed.default for listed in listing}, known)
         check_queue(listing, self._queue[1 + self._repeats :])
 
     def ask(self) -> int:
@@ -456,8 +475,18 @@ class Trials:
             bool(default.parameters) and self.rows[number].parameters == default.parameters
         )
 
-    def end(self, number: int, ended: TrialEnded) -> TrialRow:
-        """Take in how a trial ended; an interrupted one stays open in the study."""
+    def end(self, number: int, ended: TrialEnded, *, forgive: bool = True) -> TrialRow:
+        """Take in how a trial ended; an interrupted one stays open in the study.
+
+        Args:
+            number: Its number.
+            ended: How it ended.
+            forgive: Whether an interrupted one may be begun again as if it had never been: not one that
+                the whole launch failed in.
+
+        Returns:
+            What is known of it now.
+        """
         trial = self._open.pop(number)
         row = self._update(
             number,
@@ -473,7 +502,7 @@ class Trials:
             latency_ms=ended.latency_ms or self.rows[number].latency_ms,
         )
         trial.set_user_attr(RECORD, asdict(row))
-        if ended.outcome is Outcome.INTERRUPTED:  # to be begun again by whoever asks for it
+        if ended.outcome is Outcome.INTERRUPTED and forgive:
             trial.set_user_attr(BEGUN, (self._reported[number], 0))
         self._tell(trial, row)
         self._seconds.pop(number, None)
@@ -556,11 +585,6 @@ class Trials:
         return row
 
 
-def _name_parameters(row: TrialRow) -> frozenset[tuple[str, Scalar]]:
-    """Make of a trial's hyperparameters what equal ones share."""
-    return frozenset(row.parameters.items())
-
-
 def _open_study(storage: BaseStorage, config: StudyConfig, direction: Direction) -> LeadingStudy:
     """Open a study, or begin it anew where a launch came no further than to name it."""
     costs: list[Direction] = ["minimize" for _ in config.objective.also]
@@ -613,3 +637,8 @@ def read_row(trial: FrozenTrial) -> TrialRow:
     row = TrialRow(**{**record, "outcome": Outcome(record["outcome"]), "cost": cost})
     kept = row.weights if row.weights and Path(row.weights).is_file() else ""
     return replace(row, weights=kept)
+
+
+def _freeze(values: Mapping[str, Scalar]) -> frozenset[tuple[str, Scalar]]:
+    """Make of hyperparameters what equal ones share."""
+    return frozenset(values.items())

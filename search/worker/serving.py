@@ -31,7 +31,7 @@ from search.worker.memory import USUALLY, least_training_mb, limit_gpu_memory
 from search.worker.own_fit import fits_itself
 from search.worker.retraining import refit_trial, repeat_trial
 from search.worker.training import count_steps, run_trial
-from search.worker.workbench import Workbench
+from search.worker.workbench import Workbench, memory_errors
 from spaces import SPACES
 
 LIBRARIES = ("keras", "keras-tuner", "numpy")
@@ -74,8 +74,9 @@ def _carry_out(order: object, bench: Workbench, channel: Channel) -> None:
         case RefitTrial():
             channel.send(refit_trial(bench, order, channel, replay(order.parameters)))
         case ScoreMembers():
-            there = bench if order.data is None else bench.on(order.data)
-            metrics, tables = there.examine(rebuild(there, order.members), order.side)
+            with memory_errors():
+                there = bench if order.data is None else bench.on(order.data)
+                metrics, tables = there.examine(rebuild(there, order.members), order.side)
             channel.send(TrialScored(metrics=metrics, tables=tables))
         case _:
             raise TypeError(f"order must be one of ToWorker. Received: order={order!r}.")

@@ -20,10 +20,10 @@ from search.driver.loop import Ending, StudyLoop
 from search.driver.mirror import MirroredStorage
 from search.driver.optimization import immunity
 from search.driver.progress import StudyStatus
-from search.driver.requests import Room, WorkerBug, list_space
+from search.driver.requests import Room, WorkerBug, ask_workers, list_space
 from search.driver.storage import open_storage
 from search.driver.trials import Trials
-from search.errors import ConfigError, StudyStopped
+from search.errors import ConfigError, ServiceAway, StudyStopped
 from search.messages import (
     Answer,
     DiskNews,
@@ -33,10 +33,12 @@ from search.messages import (
     Question,
     RepeatTrial,
     Scalar,
+    ScoreMembers,
     SpaceListed,
     ToWorker,
     TrainTrial,
     TrialEnded,
+    TrialScored,
     WorkerDied,
     WorkerFailed,
     checkpoint_path,
@@ -117,6 +119,45 @@ def test_a_grid_ends_the_study_whatever_its_budget(
     assert found == [(32, 0.01, 2), (5, 0.05, 4), *asked]
     assert launch.trials.spent == "sampler.grid (6 trials)"
     assert launch.loop.status().budget == 6
+
+
+def test_a_grid_after_another_search_is_tried_whole(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    Launch(storage, rising_curve, budget={"trials": 6}).run()
+    grid = {"name": "grid", "grid": {"units": [8, 16], "depth": [1, 3]}}
+    again = Launch(storage, rising_curve, sampler=grid, budget={"trials": 40})
+    assert again.trials.spent == ""
+    assert again.run() is Ending.FINISHED
+    found = [tuple(row.parameters.values()) for row in again.trials.rows.values()]
+    assert found[6:] == [(units, 0.01, depth) for units in (8, 16) for depth in (1, 3)]
+    assert again.trials.spent == "sampler.grid (10 trials)"
+    reader = Trials(storage=storage, config=again.config, direction="maximize")
+    assert reader.spent == "sampler.grid (10 trials)"
+    more = {"name": "grid", "grid": {"units": [8, 16], "depth": [1, 3, 4]}}
+    last = Launch(storage, rising_curve, sampler=more, budget={"trials": 40})
+    assert last.run() is Ending.FINISHED
+    assert len(last.trials.rows) == 12
+
+
+def test_a_grid_whose_candidates_cannot_be_built_ends_all_the_same(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def refuse(number: int, parameters: object) -> list[float] | TrialEnded:
+        if number in (2, 4):
+            return TrialEnded(outcome=Outcome.INVALID, reason="no room for a kernel")
+        return [0.5] * 5
+
+    grid = {"name": "grid", "grid": {"units": [8, 16], "depth": [1, 3]}}
+    launch = Launch(storage, refuse, sampler=grid, budget={"trials": 40})
+    assert launch.run() is Ending.FINISHED
+    assert len(launch.trials.rows) == 5
+
+
+def test_hyperband_and_tpe_go_together(storage: optuna.storages.BaseStorage) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 40}, pruner={"name": "hyperband"})
+    assert launch.run() is Ending.FINISHED
+    assert len(launch.trials.rows) == 40
 
 
 def test_a_budget_of_epochs_ends_the_study_once_they_are_spent(
@@ -788,6 +829,22 @@ def test_a_bug_in_a_worker_stops_the_study_with_its_traceback(
         launch.run()
 
 
+def test_a_candidate_that_always_raises_is_given_up_after_some_launches(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    def fail(number: int, parameters: object) -> list[float] | WorkerFailed:
+        return WorkerFailed(traceback="ZeroDivisionError") if number == 1 else [0.5] * 5
+
+    settings: Settings = {"budget": {"trials": 5}, "workers": {"max_restarts": 1}}
+    for _ in range(2):
+        with pytest.raises(WorkerBug, match="ZeroDivisionError"):
+            Launch(storage, fail, **settings).run()
+    launch = Launch(storage, fail, **settings)
+    assert launch.run() is Ending.FINISHED
+    assert launch.outcomes()[1] is Outcome.FAILED
+    assert launch.outcomes().count(Outcome.COMPLETE) == 4
+
+
 def test_a_mistake_found_by_a_worker_is_told_without_a_traceback(
     storage: optuna.storages.BaseStorage,
 ) -> None:
@@ -1016,6 +1073,45 @@ def test_a_repeat_whose_workers_all_die_fails(storage: optuna.storages.BaseStora
     (ended,) = launch.loop.ask(order_repeats(launch, 1), TrialEnded, "Again")
     assert ended.outcome is Outcome.FAILED
     assert len(deaths) == 1 + launch.config.workers.max_restarts
+
+
+def test_workers_that_die_of_scoring_stop_the_study_and_say_why(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 3})
+    launch.run()
+
+    class Fatal(ScriptedExecutor):
+        def send(self, slot: int, message: ToWorker) -> None:
+            self.die(slot)
+
+    room = replace(launch.room, executor=Fatal())
+    room.executor.start(None)  # type: ignore[arg-type]
+    with pytest.raises(StudyStopped, match=r"3 workers that died of it, .* because killed\. Mend"):
+        ask_workers(room, set(), [ScoreMembers(members=())], TrialScored, "Scoring")
+
+
+def test_a_driver_whose_database_is_away_tells_mlflow_what_ran(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    launch = Launch(storage, rising_curve, budget={"trials": 5})
+
+    def lose(*_: object, **__: object) -> None:
+        raise ServiceAway("The study's database was away.")
+
+    def go(status: StudyStatus) -> None:
+        if len(launch.tracker.begun) >= 2:
+            launch.trials.end = launch.trials.report_all = lose  # type: ignore[method-assign, assignment]
+
+    launch.view.show = go  # type: ignore[method-assign]
+    with pytest.raises(ServiceAway):
+        launch.run()
+    running = set(launch.tracker.begun) - {
+        number for number, row in launch.trials.rows.items() if row.outcome is not None
+    }
+    assert running
+    told = {launch.tracker.ended[number].outcome for number in running}
+    assert told == {Outcome.INTERRUPTED}
 
 
 def test_a_refit_that_memory_runs_out_in_leaves_the_searched_weights(

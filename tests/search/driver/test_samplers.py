@@ -12,8 +12,8 @@ from scipy.special import log_ndtr
 from search.config import SamplerConfig, make_config
 from search.driver.optimization import ask_trial, suggest
 from search.driver.samplers import (
+    check_grid,
     check_sampler,
-    count_grid,
     list_queue,
     make_sampler,
 )
@@ -79,6 +79,20 @@ def test_tpe_suggests_what_it_does_by_optunas_own_arithmetic(
         assert one == pytest.approx(other, rel=1e-9)
 
 
+@pytest.mark.parametrize("objectives", [1, 2])
+def test_tpe_suggests_what_optunas_own_does(objectives: int) -> None:
+    def play(sampler: optuna.samplers.BaseSampler) -> list[dict[str, float]]:
+        study = optuna.create_study(directions=["maximize"] * objectives, sampler=sampler)
+        for number in range(30):
+            trial = study.ask()
+            values = [trial.suggest_float("x", 0, 1), float(number % 3)]
+            trial.suggest_int("y", 1, 8 if number != 20 else 9)
+            study.tell(trial, values[:objectives])
+        return [trial.params for trial in study.trials]
+
+    assert play(make_sampler(SamplerConfig(), 5)) == play(optuna.samplers.TPESampler(seed=5))
+
+
 def test_settings_are_those_of_optunas_class() -> None:
     sampler = make_sampler(SamplerConfig(settings={"n_startup_trials": 4}), 0)
     assert sampler._n_startup_trials == 4
@@ -120,20 +134,18 @@ def test_a_sampler_whose_library_is_missing_is_told(monkeypatch: pytest.MonkeyPa
 
 def test_a_grid_is_queued_whole_and_what_it_leaves_out_has_its_default() -> None:
     config = SamplerConfig(name="grid", grid=GRID, queue=({"units": 5},))
-    queue = list_queue(config, LISTING, repeats=1)
+    queue = list_queue(config, {one.name: one.default for one in LISTING}, repeats=1)
     assert queue[:2] == [{"units": 32, "rate": 1e-2, "depth": 2}] * 2
     assert queue[2] == {"units": 5}
     assert queue[3:] == [
         {"units": units, "rate": 1e-2, "depth": depth} for units in (8, 16) for depth in (1, 3)
     ]
-    assert count_grid(config) == 4
-    assert count_grid(SamplerConfig()) == 0
 
 
 def test_a_grid_names_what_candidates_ask_for() -> None:
     config = SamplerConfig(name="grid", grid={"unitz": (8,)})
     with pytest.raises(ConfigError, match=r"^sampler\.grid must .*unitz\. Did you mean 'units'"):
-        list_queue(config, LISTING)
+        check_grid(config, LISTING)
 
 
 @pytest.mark.parametrize(
