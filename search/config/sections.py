@@ -225,6 +225,15 @@ class PrunerConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_patience(self) -> "PrunerConfig":
+        if self.name == "early" and self.patience >= self.first:
+            raise ValueError(
+                f"pruner.patience must be below pruner.epoch for 'early', which judges at that epoch "
+                f"alone and would end nobody. Received: patience={self.patience}, epoch={self.first}."
+            )
+        return self
+
     @property
     def first(self) -> int:
         """The epoch, counted from 1, at which it is first decided who goes on."""

@@ -18,7 +18,12 @@ from search.data.sequences import SequenceData
 from search.data.targets import sequence_lengths
 from search.driver.examining import examine_finalists
 from search.driver.executors.base import Executor
-from search.driver.executors.devices import choose_slots, find_backend, visible_gpus
+from search.driver.executors.devices import (
+    choose_slots,
+    find_backend,
+    tell_unused_gpu,
+    visible_gpus,
+)
 from search.driver.executors.inline import InlineExecutor
 from search.driver.executors.memory import count_fitting, free_memory_mb
 from search.driver.executors.processes import ProcessExecutor
@@ -147,7 +152,10 @@ def run_study(config: StudyConfig, view: View | None = None) -> StudySummary:
         naive = _best_naive(baselines, config.objective.metric, direction)
         room = Room(config=config, executor=executor, view=view, interrupt=interrupt, start=start)
         room, listed, ready = _list_space(room, setup, stack)
-        for note in (*listed.notes, *describe_queue(listed.listing, config.sampler.queue)):
+        here = config.workers.executor != "ray"
+        gpu = tell_unused_gpu(next(iter(ready.values())).device) if here else ""
+        queued = describe_queue(listed.listing, config.sampler.queue)
+        for note in filter(None, (gpu, *listed.notes, *queued)):
             view.say(f"Note: {note}")
         if not storage.holds(config.name):
             tracking.check_name(study=config.name, config=config.tracking, folder=folder)

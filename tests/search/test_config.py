@@ -128,6 +128,11 @@ def test_every_study_file_that_comes_along_is_right(path: Path) -> None:
             id="second chances",
         ),
         pytest.param(
+            {"name": "a", "pruner": {"name": "early", "patience": 3}},
+            r"pruner.patience must be below pruner.epoch for 'early'.* patience=3, epoch=3\.",
+            id="patience that outlasts the bar",
+        ),
+        pytest.param(
             {"name": "a", "objective": {"also": ["latency_ms"]}, "sampler": {"name": "cmaes"}},
             r"sampler.name must be another than 'cmaes' where objective.also",
             id="one objective alone",

@@ -117,6 +117,23 @@ def choose_slots(count: int | Literal["auto"]) -> int:
     return len(visible_gpus()) or min(len(usable_cores()) or 1, MOST_WORKERS)
 
 
+def tell_unused_gpu(device: str) -> str:
+    """Say that workers train beside a GPU and not on it, as where its libraries are not installed.
+
+    Args:
+        device: What a worker trains on, as the backend names it.
+
+    Returns:
+        A note for the person; empty where there is no such GPU.
+    """
+    if not visible_gpus() or not all(one.startswith("cpu") for one in device.split(", ")):
+        return ""
+    return (
+        f"Keras's backend does not use the GPU that is there: workers train on {device}. Launch by "
+        f"`scripts/run --extra gpu ...`, or with CUDA_VISIBLE_DEVICES=-1 to have one a core."
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class GpuShare:
     """What one slot has of a GPU.

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from search.driver.executors import memory
 from search.driver.executors.devices import (
     choose_slots,
     find_backend,
     gpu_memory_mb,
     share_gpus,
+    tell_unused_gpu,
     visible_gpus,
 )
 from search.driver.executors.memory import count_fitting, free_memory_mb
@@ -121,6 +123,24 @@ def test_no_more_workers_are_started_than_find_room(each: float, free: float, fi
 def test_memory_that_is_free_is_part_of_the_machine_s() -> None:
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert 0 < free_memory_mb() < pages / 2**20
+
+
+def test_what_a_container_caches_of_files_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    (tmp_path / "memory.max").write_text(f"{64 * 2**20}\n")
+    (tmp_path / "memory.current").write_text(f"{60 * 2**20}\n")
+    (tmp_path / "memory.stat").write_text(f"anon 1\ninactive_file {40 * 2**20}\nactive_file 3\n")
+    assert free_memory_mb() == 44
+
+
+def test_a_gpu_that_is_not_used_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert "--extra gpu" in tell_unused_gpu("cpu:0")
+    assert tell_unused_gpu("cpu:0, gpu:0") == ""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert tell_unused_gpu("cpu:0") == ""
 
 
 def test_no_gpu_has_a_memory_where_the_tool_is_missing(
