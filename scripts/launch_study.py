@@ -32,8 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         or no worker came up, 2 when something has to be mended first.
     """
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    words = ["scripts/run", "python", "scripts/launch_study.py", *arguments]
-    again = hide_credentials(shlex.join(words))
+    again = shlex.join(["scripts/run", "python", "scripts/launch_study.py", *_show(arguments)])
     try:
         return _launch(parse_config(arguments, default=QUICKSTART), again)
     except StudyStopped as exc:
@@ -56,6 +55,16 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         console.print(f"Stopped at once. To go on: {again}")
         return INTERRUPTED
+
+
+def _show(arguments: Sequence[str]) -> list[str]:
+    """Take out of a command line what a log must not hold: the tracking store's address may have a password."""
+    setting = "--tracking.uri"
+    before = ["", *arguments[:-1]]
+    return [
+        hide_credentials(word) if setting in (one, word.partition("=")[0]) else word
+        for one, word in zip(before, arguments, strict=True)
+    ]
 
 
 def _launch(config: StudyConfig, again: str) -> int:

@@ -256,7 +256,13 @@ def test_how_to_go_on_tells_no_password(capsys: pytest.CaptureFixture[str]) -> N
         raise ServiceAway("The study's database was away.")
 
     script._launch = lose
-    assert script.main(["--name", "a", "--tracking.uri", "https://me:canary@host"]) == 75
-    said = capsys.readouterr().err
-    assert "To go on: scripts/run python scripts/launch_study.py --name a --tracking.uri" in said
-    assert "canary" not in said
+    words = ["--name", "a", "--storage.uri", "postgresql://me@host/studies", "--tracking.uri"]
+    for secret in (
+        [*words, "https://me:canary@host"],
+        [*words[:-1], "--tracking.uri=//a:canary@b"],
+    ):
+        assert script.main(secret) == 75
+        said = capsys.readouterr().err
+        shown = "scripts/launch_study.py --name a --storage.uri postgresql://me@host/studies"
+        assert f"To go on: scripts/run python {shown} --tracking.uri" in said
+        assert "canary" not in said

@@ -48,6 +48,8 @@ TRIES = 3
 """Ray starts a server for each driver from outside, which on a busy machine now and then dies at birth."""
 REASON = 500
 """Letters of what Ray says of an actor that died."""
+NODE = re.compile(r"\bnode\b.*\b(died|dead|terminated|preempted)\b", re.IGNORECASE)
+"""What Ray says where a machine was lost."""
 CALLS = 3
 """Calls that an actor answers at once: what it is told, while it is waited for."""
 
@@ -77,6 +79,7 @@ class RayExecutor:
         self._waited: dict[Any, int] = {}
         self._placed: dict[int, float] = {}
         self._logged: dict[int, int] = {}
+        self._losses: tuple[type[Exception], ...] = (ConnectionError,)
         self._ours = self._gone = False
         self._home: _Home | None = None
 
@@ -85,8 +88,11 @@ class RayExecutor:
 
         Raises:
             ConfigError: If Ray is not installed, or no cluster answers.
+            ServiceAway: If it does not answer any more.
         """
         self._ray = load_ray()
+        # What the client's own calls raise of a server that has forgotten them, as after a restart.
+        self._losses += (importlib.import_module("grpc").RpcError,)
         self._ours = connect(self._ray, self._cluster)
         self.slots = (
             _count_slots(self._ray, self._cluster) if self._count == "auto" else self._count
@@ -95,8 +101,9 @@ class RayExecutor:
         probe = setup.weights / f".seen_{uuid.uuid4().hex}"
         probe.touch()
         self._home = _Home(probe=probe, place=Path.cwd(), path=tuple(sys.path))
-        for slot in range(self.slots):
-            self._start(slot)
+        with self._reaching():
+            for slot in range(self.slots):
+                self._start(slot)
 
     def send(self, slot: int, message: ToWorker) -> None:
         """Send to a slot's actor; what a dead one misses, ``receive`` makes known.
@@ -182,11 +189,11 @@ class RayExecutor:
         """Say in one sentence that the cluster is gone, as Ray's client finds out."""
         try:
             yield
-        except ConnectionError as exc:
+        except self._losses as exc:
             self._gone = True
             raise ServiceAway(
                 f"The Ray cluster at {self._cluster.address} does not answer any more: "
-                f"{' '.join(str(exc).split()).rstrip('.')}. Launch the study again when it does."
+                f"{' '.join(str(exc).split())[:REASON].rstrip('.')}. Launch the study again when it does."
             ) from None
 
     def _end_stuck(self) -> None:
@@ -226,10 +233,11 @@ class RayExecutor:
         words = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split())
         by_ray = isinstance(error, self._ray.exceptions.OutOfMemoryError)
         since, log = self._logged.get(slot), self._log(slot)
+        machine = getattr(error, "preempted", False) or NODE.search(words)
         by_itself = since is not None and log.exists() and ran_out_of_memory(log, since)
         return WorkerDied(
             reason=f"worker {slot} was lost: {words[:REASON]}; its output is in {log}",
-            out_of_memory=by_ray or "low on memory" in words or by_itself,
+            out_of_memory=by_ray or "low on memory" in words or (by_itself and not machine),
         )
 
 

@@ -177,15 +177,18 @@ def test_a_long_outage_ends_the_driver(server, uri, store):
 def test_an_outage_while_a_study_is_read_is_waited_for_or_told(server, uri, store, lock):
     optuna.create_study(storage=store, study_name="har").enqueue_trial({"x": 1})
     said = []
-    mirror = MirroredStorage(store, place=Path(), say=said.append, lock=lock)
+
+    def say(text):
+        said.append(text)
+        if len(said) == 1:
+            server.start()
+
+    mirror = MirroredStorage(store, place=Path(), say=say, lock=lock)
     reader = optuna.load_study(storage=open_postgres(uri, stays=False), study_name="har")
     server.stop()
-    back = threading.Timer(2, server.start)
-    back.start()
     with pytest.raises(ServiceAway, match=r"does not answer: .*Try again"):
         reader.get_trials()
     assert mirror.holds("har")
-    back.join()
     assert len(mirror.get_all_trials(0)) == len(reader.get_trials()) == 1
     assert len(said) == 2
 

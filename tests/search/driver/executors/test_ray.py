@@ -13,7 +13,7 @@ import pytest
 
 from search.config import ClusterConfig, make_config
 from search.driver.executors.ray import TRIES, RayExecutor, connect
-from search.errors import ConfigError
+from search.errors import ConfigError, ServiceAway
 from search.messages import (
     EpochReport,
     FromWorker,
@@ -212,7 +212,14 @@ def test_a_cluster_that_is_lost_ends_its_driver_with_one_sentence(tmp_path: Path
     assert stopped == "stopped"
 
 
+def test_a_head_that_came_back_without_its_drivers_is_lost_too(executor: RayExecutor) -> None:
+    grpc = pytest.importorskip("grpc", reason="comes with Ray's client")
+    with pytest.raises(ServiceAway, match="does not answer any more"), executor._reaching():
+        raise grpc.RpcError("NOT_FOUND: the session has been cleaned up")
+
+
 def test_sigterm_stays_the_drivers_own() -> None:
+    pytest.importorskip("ray", reason="needs the extra 'cluster'")
     script = (
         "import signal\n"
         "from search.config import ClusterConfig\n"
