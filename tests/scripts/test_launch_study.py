@@ -230,7 +230,7 @@ def test_no_secret_of_address_or_environment_is_written_anywhere(live: Live) -> 
         pytest.param(
             ["--data.source", "arrays", "--data.path", "no.npz"], r"no such file", id="data"
         ),
-        pytest.param(["--tracking.uri", "http://127.0.0.1:9"], r"tracking.uri", id="tracking"),
+        pytest.param(["--tracking.uri", "foo://bar"], r"tracking.uri", id="tracking"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(
@@ -242,6 +242,17 @@ def test_a_mistake_is_one_message_and_exit_code_2(
     assert re.search(message, done.stderr)
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+    assert not (storage_folder / "studies").exists()
+
+
+def test_a_tracking_server_that_is_away_is_one_message_and_exit_code_75(
+    study: Path, storage_folder: Path
+) -> None:
+    done = launch(command(study, storage_folder, "--tracking.uri", "http://127.0.0.1:9"))
+    assert done.returncode == 75
+    assert "error: tracking.uri must be the address of an MLflow store" in done.stderr
+    assert "To go on: scripts/run python scripts/launch_study.py" in done.stderr
+    assert "Traceback" not in done.stderr
     assert not (storage_folder / "studies").exists()
 
 

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from pathlib import Path
 
 import sqlalchemy
@@ -14,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import _initialize_tables
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.errors import TrackingError, hide_credentials
+from search.errors import ServiceAway, TrackingError, hide_credentials
 
 KIND = "lookback.kind"
 STUDY = "lookback.study"
@@ -98,7 +99,8 @@ def translate_errors(uri: str) -> Iterator[None]:
         uri: The address, shown without its credentials.
 
     Raises:
-        TrackingError: In place of the errors of MLflow, SQLAlchemy, SQLite and files.
+        ServiceAway: Where a server does not answer, or says that it cannot now.
+        TrackingError: In place of all other errors of MLflow, SQLAlchemy, SQLite and files.
     """
     logging.getLogger("alembic").setLevel(logging.ERROR)
     # What it logs with a traceback it raises too, and whoever is to act is told it in one line.
@@ -107,10 +109,21 @@ def translate_errors(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError, OSError) as exc:
         reason = hide_credentials(str(exc).strip().splitlines()[0].rstrip("."))
-        raise TrackingError(
+        message = (
             f"tracking.uri must be the address of an MLflow store that can be opened: {reason}. "
             f"Received: uri={hide_credentials(uri)!r}."
-        ) from None
+        )
+        if uri.startswith("http") and _passes(exc):
+            raise ServiceAway(f"{message} Try again when it answers.") from None
+        raise TrackingError(message) from None
+
+
+def _passes(error: Exception) -> bool:
+    """Tell whether a server's error is none of the address's."""
+    if isinstance(error, MlflowException):
+        status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
+        return status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return isinstance(error, OSError)
 
 
 def search_runs(
