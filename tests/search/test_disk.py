@@ -20,7 +20,7 @@ from search.driver.mirror import MirroredStorage
 from search.driver.storage import open_storage
 from search.driver.tracking.mlflow_tracker import open_tracker
 from search.driver.tracking.spool import Spool
-from search.errors import TrackingError
+from search.errors import ServiceAway
 from search.worker.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 
 BLOCK = 64 * 1024
@@ -199,7 +199,7 @@ def test_a_tracking_store_on_a_full_disk_is_told_in_one_sentence(
     )
     disk.fill()
     tracker.start_trial(0)  # the spool's last page has room for two short records
-    with pytest.raises(TrackingError, match=r"did not arrive .* disk is full.* wait in "):
+    with pytest.raises(ServiceAway, match=r"did not arrive .* disk is full.* wait in "):
         tracker.close("KILLED", patience_seconds=0.0)
     assert disk.said == []
     assert capfd.readouterr() == ("", "")

@@ -13,6 +13,8 @@ WINDOW = 100
 MERGED = 40
 """Epochs of a trial that go in one: MLflow takes a thousand points at once."""
 MORE = "more"
+NAMES = frozenset(("kind", "number", "name"))
+"""What a record that is left out is named by."""
 FULL = "as much waited for the store as tracking.max_spool_mb allows"
 PATIENCE_SECONDS = 30.0
 
@@ -110,7 +112,10 @@ class Forwarder:
         if end:
             self._records.put((record, end))
         else:
-            self._lost.append(Lost(record=record, reason=FULL))
+            name = {
+                key: record[key] for key in NAMES & record.keys()
+            }  # all of many would fill the memory
+            self._lost.append(Lost(record=name, reason=FULL))
 
     def close(self, patience_seconds: float = PATIENCE_SECONDS) -> tuple[Lost, ...]:
         """Wait until every record has arrived or is given up.

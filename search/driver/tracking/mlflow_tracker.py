@@ -480,9 +480,15 @@ class MlflowTracker:
         params, changed = _split_params(ended.parameters, held)
         tags = as_tags({**words, **changed, **_type_parameters(ended.parameters)})
         self._client.log_batch(run_id, metrics, params, tags)
+        refused: Refused | None = None
+        if ended.traceback:  # before its end, after which it would not be tried again
+            try:
+                self._log_text(run_id, strip_colours(ended.traceback), "traceback.txt")
+            except Refused as exc:
+                refused = exc
         self._client.set_terminated(run_id, STATUSES.get(outcome, "FAILED"), time_ms)
-        if ended.traceback:
-            self._log_text(run_id, strip_colours(ended.traceback), "traceback.txt")
+        if refused is not None:
+            raise refused
 
     def _trial_run(self, number: int) -> str:
         """Find a trial's run: an earlier launch may have opened it."""
@@ -569,7 +575,8 @@ def _name(record: Record) -> str:
     trial = f"of trial {record.get('number')}"
     match record["kind"]:
         case "epoch":
-            return f"epoch {record['report']['epoch']} {trial}"
+            report = record.get("report")
+            return f"epoch {report['epoch']} {trial}" if report else f"an epoch {trial}"
         case "start" | "end" | "repeat" | "refit" as kind:
             return f"{kind} {trial}"
         case "built":

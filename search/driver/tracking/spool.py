@@ -16,6 +16,8 @@ KINDS = frozenset(
     )
 )
 """What a record can be of."""
+REPAIRS = frozenset(("rows", "status"))
+"""Those that find room in a spool that is full: they make good what was left out, and are few."""
 Record: TypeAlias = Mapping[str, Any]
 """One thing that happened: its ``kind``, and what is known of it. JSON."""
 
@@ -36,7 +38,8 @@ def spool_path(folder: Path, study: str) -> Path:
 class Spool:
     """An append-only file of records, and how far it was delivered.
 
-    Whoever writes a record finds it again after any crash: it is on disk when ``append`` returns.
+    Whoever writes a record finds it again after any crash: it is on disk when ``append`` returns. Where
+    one was left out the file stays, empty, so that the next launch repairs what lacks it.
     A line that a crash cut short was never promised to anybody and is cut off.
 
     Attributes:
@@ -56,6 +59,7 @@ class Spool:
         """
         self.path = path
         self._max_bytes = max_bytes
+        self._left_out = False
         self._note = path.with_suffix(".delivered")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a+b", buffering=0)
@@ -76,7 +80,9 @@ class Spool:
         """
         line = json.dumps(record).encode() + b"\n"
         start = os.fstat(self._file.fileno()).st_size
-        if start + len(line) - self._delivered > self._max_bytes:
+        full = start + len(line) - self._delivered > self._max_bytes
+        if full and record["kind"] not in REPAIRS:
+            self._left_out = True
             return 0
         try:
             self._write(line)
@@ -99,12 +105,14 @@ class Spool:
                 raise
 
     def close(self) -> None:
-        """Close the file, and remove it if all of it was delivered."""
-        size = os.fstat(self._file.fileno()).st_size
+        """Close the file, and remove it if all of it was delivered and nothing left out."""
+        if self._delivered >= os.fstat(self._file.fileno()).st_size:
+            self._note.unlink(missing_ok=True)  # first: alone it would be taken for another file's
+            if self._left_out:
+                self._file.truncate(0)
+            else:
+                self.path.unlink()
         self._file.close()
-        if self._delivered >= size:
-            self.path.unlink()
-            self._note.unlink(missing_ok=True)
 
     def _write(self, line: bytes) -> None:
         rest = memoryview(line)
@@ -126,6 +134,7 @@ class Spool:
             self._file.truncate(whole)
         if self._delivered > whole:  # a note of another file
             self._delivered = 0
+            self._note.unlink(missing_ok=True)
         left: list[tuple[Record, int]] = []
         end = self._delivered
         for line in content[self._delivered : whole].splitlines(keepends=True):

@@ -94,6 +94,44 @@ def test_no_more_waits_than_may_and_delivery_makes_room(path: Path) -> None:
     assert left(path) == [1, 3]
 
 
+def test_what_was_left_out_leaves_the_file_so_that_it_is_repaired(path: Path) -> None:
+    spool = Spool(path, 70)
+    ends = [spool.append({"kind": "start", "number": number}) for number in range(3)]
+    assert ends[2] == 0
+    repair = spool.append({"kind": "rows", "rows": ["x" * 100]})
+    assert repair > ends[1]
+    spool.note_delivered(repair)
+    spool.close()
+    assert (path.read_bytes(), path.with_suffix(".delivered").exists()) == (b"", False)
+    again = Spool(path, 70)
+    assert again.left == []
+    again.close()
+    assert not path.exists()
+
+
+def test_a_crash_between_the_removals_loses_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(path, MIB)
+    spool.note_delivered(spool.append({"kind": "start", "number": 0}))
+    unlink, removed = Path.unlink, []
+
+    def crash(one: Path, missing_ok: bool = False) -> None:
+        if removed:
+            raise KeyboardInterrupt
+        removed.append(one)
+        unlink(one, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", crash)
+        with pytest.raises(KeyboardInterrupt):
+            spool.close()
+    spool._file.close()
+    assert len(removed) == 1
+    write(path, 1, 2)
+    assert left(path)[-2:] == [1, 2]
+
+
 @pytest.mark.usefixtures("small_files")
 def test_a_full_disk_leaves_whole_lines(path: Path) -> None:
     with closing(Spool(path, MIB)) as spool:

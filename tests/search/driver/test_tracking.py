@@ -582,6 +582,28 @@ def test_what_the_artifact_store_does_not_take_holds_up_nothing_else(
     assert len(history(storage_folder, trial, "objective")) == 2
 
 
+def test_the_traceback_of_a_repeat_is_sent_again_where_the_artifact_store_failed_once(
+    storage_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_text, answers = MlflowClient.log_text, deque(["the bucket is away"])
+
+    def answer(client: MlflowClient, *args: object, **named: object) -> None:
+        if answers:
+            raise OSError(answers.popleft())
+        log_text(client, *args, **named)
+
+    tracker = open_study(storage_folder)
+    monkeypatch.setattr(MlflowClient, "log_text", answer)
+    run_trial(tracker, 0, TrialEnded(outcome=Outcome.COMPLETE, epochs=2))
+    failed = TrialEnded(outcome=Outcome.FAILED, traceback="Traceback: of the repeat")
+    tracker.log_repeat(Repeat(number=0, repeat=0, seed=1, outcome="failed"), failed, [])
+    tracker.close("FINISHED")
+    (repeat,) = find_runs(storage_folder, kind="repeat")
+    client = MlflowClient(store_uri(None, storage_folder))
+    path = client.download_artifacts(repeat.info.run_id, "traceback.txt", str(tmp_path))
+    assert Path(path).read_text() == "Traceback: of the repeat"
+
+
 def test_a_proxy_without_its_server_takes_no_record_away(
     storage_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
