@@ -3,10 +3,13 @@
 import importlib.util
 import inspect
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from optuna.distributions import BaseDistribution
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 from optuna.samplers._tpe import _truncnorm  # where TPE's time goes has no public name
 from optuna.study import Study
@@ -22,16 +25,76 @@ from search.messages import Listed, Scalar
 _truncnorm._log_ndtr = log_ndtr  # type: ignore[assignment]  # of arrays too
 
 
-class SharedSpace:
-    """What all complete and pruned trials of a study have been asked for.
+class SharedNumbers:
+    """What trials were given, as the numbers that TPE models.
 
-    It looks at each of them once, in the store itself: of what a study shows, Hyperband leaves out what is in
-    its other brackets. Optuna's own, with which it agrees, looks again at all that were begun after the
-    oldest one that runs, which where a thousand run is a quarter of the time that a suggestion takes.
+    To make them of every trial's hyperparameters again for each suggestion is half of the time that it takes.
     """
 
     def __init__(self) -> None:
         """Know of no trial yet."""
+        self._rows: dict[Hashable, dict[int, NDArray[np.float64] | None]] = {}
+
+    def gather(
+        self,
+        trials: Sequence[FrozenTrial],
+        space: Mapping[str, BaseDistribution],
+        given: Callable[[FrozenTrial], Mapping[str, Any]],
+    ) -> dict[str, NDArray[Any]]:
+        """List the numbers of those trials that have all hyperparameters of a space.
+
+        Args:
+            trials: Those that TPE learns from.
+            space: Distributions by name.
+            given: Says what one that runs and has not asked for all yet will be given, as far as is known.
+
+        Returns:
+            By name, of shape (trials,): as Optuna's own sampler makes them.
+        """
+        known = self._rows.setdefault(tuple(space.items()), {})
+        found = []
+        for trial in trials:
+            number = trial.number
+            if number in known:
+                row = known[number]
+            else:
+                params = trial.params
+                sure = trial.state.is_finished() or space.keys() <= params.keys()
+                row = _count(params if sure else given(trial), space)
+                if sure:
+                    known[number] = row
+            if row is not None:
+                found.append(row)
+        columns = np.array(found).reshape(len(found), len(space)).T
+        return {
+            name: column.astype(int) if isinstance(domain, CategoricalDistribution) else column
+            for (name, domain), column in zip(space.items(), columns, strict=True)
+        }
+
+
+def _count(
+    params: Mapping[str, Any], space: Mapping[str, BaseDistribution]
+) -> NDArray[np.float64] | None:
+    """Make numbers of hyperparameters; ``None`` if one is missing."""
+    if not space.keys() <= params.keys():
+        return None
+    return np.array([domain.to_internal_repr(params[name]) for name, domain in space.items()])
+
+
+class SharedSpace:
+    """What all complete and pruned trials of a study have been asked for, and what they were given.
+
+    It looks at each of them once, in the store itself: of what a study shows, Hyperband leaves out what is in
+    its other brackets. Optuna's own, with which it agrees, looks again at all that were begun after the
+    oldest one that runs, which where a thousand run is a quarter of the time that a suggestion takes.
+
+    Attributes:
+        numbers: What they were given.
+    """
+
+    def __init__(self) -> None:
+        """Know of no trial yet."""
+        self.numbers = SharedNumbers()
         self._found: dict[str, BaseDistribution] | None = None
         self._unfinished: list[int] = []
         self._seen = 0
@@ -60,10 +123,10 @@ class SharedSpace:
 
 
 class SharingTPESampler(TPESampler):
-    """Optuna's TPE, one of several of a study that share what they know of its search space.
+    """Optuna's TPE, one of several of a study that share what they know of its trials.
 
-    Each of its own would read all trials to find what they have in common, which takes longer with
-    every trial.
+    Each of its own would read all trials to find what they have in common and what they were given, which
+    takes longer with every trial.
     """
 
     def __init__(self, *, seed: int, space: SharedSpace | None = None, **settings: Any) -> None:
@@ -76,6 +139,13 @@ class SharingTPESampler(TPESampler):
         """
         super().__init__(seed=seed, **settings)
         self._shared = space or SharedSpace()
+
+    def _get_internal_repr(
+        self, trials: list[FrozenTrial], search_space: dict[str, BaseDistribution], study: Study
+    ) -> dict[str, NDArray[Any]]:
+        """List the numbers of trials, which are worked out once."""
+        given = partial(self._get_params, study=study)
+        return self._shared.numbers.gather(trials, search_space, given)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial

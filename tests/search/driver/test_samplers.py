@@ -83,11 +83,26 @@ def test_tpe_suggests_what_it_does_by_optunas_own_arithmetic(
 def test_tpe_suggests_what_optunas_own_does(objectives: int) -> None:
     def play(sampler: optuna.samplers.BaseSampler) -> list[dict[str, float]]:
         study = optuna.create_study(directions=["maximize"] * objectives, sampler=sampler)
-        for number in range(30):
-            trial = study.ask()
+        running: list[optuna.Trial] = []
+        for number in range(40):
+            if number == 25:
+                study.enqueue_trial({"y": 7})
+            running.append(study.ask())
+            trial = running[-1]
             values = [trial.suggest_float("x", 0, 1), float(number % 3)]
             trial.suggest_int("y", 1, 8 if number != 20 else 9)
-            study.tell(trial, values[:objectives])
+            trial.suggest_categorical("z", ["a", "b", None])
+            if number % 4 == 3:
+                trial.suggest_float("w", 1e-3, 1, log=True)
+            if number % 3 == 2:  # three run at once, of which one has not asked for all yet
+                study.ask()
+                for one in running:
+                    if one.number % 5 == 1 and objectives == 1:
+                        one.report(values[0], 1)
+                        study.tell(one, state=optuna.trial.TrialState.PRUNED)
+                    else:
+                        study.tell(one, values[:objectives])
+                running.clear()
         return [trial.params for trial in study.trials]
 
     assert play(make_sampler(SamplerConfig(), 5)) == play(optuna.samplers.TPESampler(seed=5))
