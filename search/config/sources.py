@@ -100,7 +100,7 @@ class TableData(Section):
     step: str | None = None
     """The time from one row to the next, as '1h' or '10s'; by default the most frequent one."""
     gaps: Literal["refuse", "split", "fill", "ignore"] = "refuse"
-    """Where a stamp does not follow the last one by a step: refuse the table, begin a new recording, fill in the missing rows (see missing), or take rows as they come."""
+    """Where a stamp does not follow the last one by a step: refuse the table, begin a new recording (split.method 'time', scaling and task.threshold_by still take all pieces of one together), fill in the missing rows (see missing), or take rows as they come."""
     missing: Literal["refuse", "forward", "drop"] = "refuse"
     """Where a channel has no value: refuse the table, carry the last known value forward (at a recording's start: the next), or drop the targets whose longest window would show it. Targets without a true value are always dropped."""
     short: Literal["refuse", "drop"] = "refuse"

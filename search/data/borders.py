@@ -1,4 +1,4 @@
-"""A split by time: in each recording first training, then validation, then test."""
+"""A split by time: in each recording as read first training, then validation, then test."""
 
 import re
 from collections.abc import Mapping
@@ -78,13 +78,17 @@ def _first_shown(targets: Targets, pool: Array, chosen: Array, border: Array) ->
 def _find_borders(
     recordings: Recordings, shares: Mapping[str, float], config: SplitConfig
 ) -> tuple[Array, Array, Array]:
-    """Find the rows that validation, test and nothing begin at, each of shape (recordings,)."""
-    starts, lengths = recordings.starts[:-1], _count_rows(recordings)
+    """Find the rows that validation, test and nothing begin at, each of shape (recordings,).
+
+    They are found in the recordings as read: of pieces that gaps cut one from, each by itself, the
+    first ones' test rows would come before the last ones' training rows.
+    """
+    starts, lengths = recordings.wholes[:-1], _count_rows(recordings)
     kept = 1 - shares["test"]
     defaults = {
         "validation_from": np.round(lengths * (kept - shares["validation"])),
         "test_from": np.round(lengths * kept),
-        "until": recordings.lengths,
+        "until": np.diff(recordings.wholes),
     }
     borders = []
     for field in BORDERS:
@@ -100,22 +104,26 @@ def _find_borders(
             f"split.until. Received: validation_from={config.validation_from!r}, "
             f"test_from={config.test_from!r}, until={config.until!r}. Give both borders, or neither."
         )
+    low, high = recordings.starts[:-1], recordings.starts[1:]
+    validation, test, until = (
+        np.clip(border[recordings.origins], low, high) for border in (validation, test, until)
+    )
     return validation, test, until
 
 
 def _count_rows(recordings: Recordings) -> Array:
-    """Count the rows of each recording before its official test rows, of shape (recordings,)."""
-    lengths: Array = recordings.lengths
+    """Count the rows of each recording as read before its official test rows."""
+    lengths: Array = np.diff(recordings.wholes)
     if recordings.sides is None:
         return lengths
     tested = recordings.sides == SIDES.index("test")
-    parts = np.split(tested, recordings.starts[1:-1])
+    parts = np.split(tested, recordings.wholes[1:-1])
     return np.array([np.argmax(part) if part.any() else len(part) for part in parts])
 
 
 def _find_border(recordings: Recordings, field: str, border: int | str) -> Array:
-    """Find the row that one border names in each recording, of shape (recordings,)."""
-    starts, stops = recordings.starts[:-1], recordings.starts[1:]
+    """Find the row that one border names in each recording as read."""
+    starts, stops = recordings.wholes[:-1], recordings.wholes[1:]
     if isinstance(border, str) and recordings.stamps is not None and YEAR.fullmatch(border):
         raise ConfigError(
             f"split.{field} must say whether it is a year or a row. Received: {field}={border!r}. "
@@ -132,7 +140,7 @@ def _find_border(recordings: Recordings, field: str, border: int | str) -> Array
         )
     inside = (rows > starts) & (rows < stops)
     if field != "until" and not inside.any():
-        longest = int(recordings.lengths.max())
+        longest = int(np.diff(recordings.wholes).max())
         raise DataError(
             f"split.{field} must lie in a recording. Received: {field}={border!r}, and the "
             f"recordings have up to {longest} rows{_say_span(recordings)}."
@@ -146,7 +154,7 @@ def _cut_stamps(recordings: Recordings, field: str) -> list[Array]:
             f"split.{field} must be a row number, since the data have no time stamps. Name their "
             f"column in data.time."
         )
-    return np.split(recordings.stamps, recordings.starts[1:-1])
+    return np.split(recordings.stamps, recordings.wholes[1:-1])
 
 
 def _read_stamp(field: str, border: str) -> np.datetime64:

@@ -161,9 +161,10 @@ def _write_card(
     """Write what is known beside the arrays; ``found`` is the audit and the fingerprint."""
     channels = len(recordings.channels)
     truth_mean, truth_scale = _scale_of_truths(recordings, targets, sides, scaling)
-    used = set(np.unique(targets.recordings).tolist())  # others have no training row
+    origins = recordings.origins
+    used = set(origins[targets.recordings].tolist())  # others have no training row
     apart = {
-        recordings.names[place]: (_floats(scaling.mean[place]), _floats(scaling.scale[place]))
+        recordings.whole_names[place]: (_floats(scaling.mean[place]), _floats(scaling.scale[place]))
         for place, _, _ in scaling.parts(recordings)
         if scaling.apart and place in used
     }
@@ -183,6 +184,9 @@ def _write_card(
         truth_scale=truth_scale,
         scaled_apart=apart,
         recordings=() if recordings.clips else recordings.names,
+        cut_from=()
+        if len(recordings.wholes) == len(recordings.starts)
+        else tuple(np.searchsorted(origins, origins).tolist()),
         step=recordings.step,
     )
 

@@ -44,6 +44,8 @@ class Recordings:
         usable: Whether each row may be shown to a model, of shape (rows,); ``None`` for all.
         drops_short: Whether recordings without room for a target are left out, not refused.
         scaled_apart: Whether each recording is scaled by its own training rows.
+        firsts: The first piece of each recording that was read, where gaps cut them into pieces,
+            of shape (recordings read,); ``None`` where nothing was cut.
     """
 
     description: str
@@ -64,6 +66,31 @@ class Recordings:
     usable: Array | None = None
     drops_short: bool = False
     scaled_apart: bool = False
+    firsts: Array | None = None
+
+    @property
+    def wholes(self) -> Array:
+        """The row that each recording as read begins at, and the number of rows at the end."""
+        return (
+            self.starts
+            if self.firsts is None
+            else np.append(self.starts[self.firsts], self.starts[-1])
+        )
+
+    @property
+    def whole_names(self) -> tuple[str, ...]:
+        """The names of the recordings as read: those of their first pieces."""
+        return (
+            self.names if self.firsts is None else tuple(self.names[first] for first in self.firsts)
+        )
+
+    @property
+    def origins(self) -> Array:
+        """The number of the recording, as read, that each one is a piece of, of shape (recordings,)."""
+        numbers = np.arange(len(self.names))
+        if self.firsts is None:
+            return numbers
+        return np.asarray(np.searchsorted(self.firsts, numbers, side="right") - 1)
 
     @property
     def lengths(self) -> Array:

@@ -20,7 +20,7 @@ class Scaling:
     """What is taken off every row, and what it is then divided by.
 
     Attributes:
-        mean: Of shape (parts, channels): one part for all rows, or one a recording.
+        mean: Of shape (parts, channels): one part for all rows, or one a recording as read.
         scale: Likewise.
         apart: Whether there is one part a recording.
         range_only: Whether frames are scaled to the range from 0 to 1, not by training rows.
@@ -37,7 +37,7 @@ class Scaling:
             yield 0, 0, len(recordings.rows)
             return
         for place, (low, high) in enumerate(
-            zip(recordings.starts[:-1], recordings.starts[1:], strict=True)
+            zip(recordings.wholes[:-1], recordings.wholes[1:], strict=True)
         ):
             yield place, int(low), int(high)
 
@@ -82,18 +82,18 @@ def fit_scaling(
     if not recordings.scaled_apart:
         mean, scale = fit_rows(recordings.rows, np.flatnonzero(shown))
         return Scaling(mean=mean[None], scale=scale[None])
-    used = np.unique(targets.recordings)
+    used, names = np.unique(recordings.origins[targets.recordings]), recordings.whole_names
     means, scales = (
-        np.zeros((len(recordings.names), len(recordings.channels)), np.float32),
-        np.ones((len(recordings.names), len(recordings.channels)), np.float32),
+        np.zeros((len(names), len(recordings.channels)), np.float32),
+        np.ones((len(names), len(recordings.channels)), np.float32),
     )
     for place in used:
-        low, high = recordings.starts[place : place + 2]
+        low, high = recordings.wholes[place : place + 2]
         rows = low + np.flatnonzero(shown[low:high])
         if not len(rows):
             raise DataError(
                 f"data.scaling='recording' must find training rows in every recording. Received: "
-                f"none in {recordings.names[place]!r}. Write split.method='time', so that each "
+                f"none in {names[place]!r}. Write split.method='time', so that each "
                 f"recording begins with training, or data.scaling='all'."
             )
         means[place], scales[place] = fit_rows(recordings.rows, rows)

@@ -83,6 +83,8 @@ class SequenceCard:
             means and scales; empty where all share ``mean`` and ``scale``.
         recordings: The recordings' names, in the order of their numbers; empty for clips.
         step: The time from one row to the next, in nanoseconds, or ``None``.
+        cut_from: For each recording the number of the first piece of that which gaps cut it from;
+            empty where nothing was cut.
     """
 
     description: str
@@ -101,6 +103,7 @@ class SequenceCard:
     scaled_apart: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
     recordings: tuple[str, ...] = ()
     step: int | None = None
+    cut_from: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +184,18 @@ class SequenceData:
             or scaled rows that follow, of shape (targets, horizon, ...).
         """
         return self.answers().gather(self.ends[side])
+
+    def wholes(self, side: Side) -> Array:
+        """Name the recording as read that each target of a side lies in, by its first piece.
+
+        Args:
+            side: The side.
+
+        Returns:
+            Numbers of recordings, of shape (targets,).
+        """
+        numbers = self.recordings[side]
+        return np.array(self.card.cut_from)[numbers] if self.card.cut_from else numbers
 
     def targets_hash(self, side: Side) -> str:
         """Hash the targets of a side and what is right for them: equal targets, equal hash."""

@@ -92,6 +92,7 @@ def _join(
         usable=usable,
         drops_short=config.short == "drop" or len(layout.names) > len(places.names),
         scaled_apart=config.scaling == "recording",
+        firsts=np.unique(layout.origins, return_index=True)[1],
     )
 
 

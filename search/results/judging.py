@@ -86,25 +86,26 @@ def group_answers(
         return
     # A clip of an array is named by its place, which says nothing of another array's.
     known = (apart or facts["recordings"]) if facts["data"]["source"] != "arrays" else ()
-    for number in np.unique(owners):
-        some = np.flatnonzero(owners == number)
+    wholes = recordings.origins[owners]
+    for number in np.unique(wholes):
+        some, name = np.flatnonzero(wholes == number), recordings.whole_names[number]
         if normal_rows is not None:
             yield _know(recordings, int(number), normal_rows, bool(apart)), some
-        elif recordings.names[number] in known:
-            yield Own(name=recordings.names[number]), some
+        elif name in known:
+            yield Own(name=name), some
         elif not apart:
             yield Own(), some
         else:
             raise DataError(
                 f"--normal_rows must be given for recordings that the study did not know: it "
                 f"scaled each by normal rows of its own. Received: "
-                f"{recordings.names[number]!r}, and no --normal_rows."
+                f"{name!r}, and no --normal_rows."
             )
 
 
 def _know(recordings: Recordings, number: int, normal_rows: int, apart: bool) -> Own:
     """Work out a recording's scale from its normal rows, where each has one of its own."""
-    low, high = recordings.starts[number : number + 2]
+    low, high = recordings.wholes[number : number + 2]
     if not apart:
         return Own(normal=low + normal_rows)
     numbers = np.arange(low, min(high, low + normal_rows))
@@ -113,7 +114,7 @@ def _know(recordings: Recordings, number: int, normal_rows: int, apart: bool) ->
     if not len(numbers):
         raise DataError(
             f"--normal_rows must hold rows without a missing value. Received: none among the first "
-            f"{normal_rows} of {recordings.names[number]!r}."
+            f"{normal_rows} of {recordings.whole_names[number]!r}."
         )
     mean, scale = fit_rows(recordings.rows, numbers)
     return Own(mean=mean, scale=scale, normal=low + normal_rows)

@@ -235,7 +235,7 @@ class Anomaly:
         general, own = self._find_thresholds(data, validation)
         thresholds = np.full(len(data.ends[side]), general)
         for number, threshold in own.items():
-            thresholds[data.recordings[side] == number] = threshold
+            thresholds[data.wholes(side) == number] = threshold
         return thresholds
 
     def _find_thresholds(
@@ -255,7 +255,7 @@ class Anomaly:
                 "The validation side must show windows without an anomalous row: thresholds rest "
                 "on them. Received: none. Change split.method or its borders."
             )
-        errors, owners = validation[normal], data.recordings["validation"][normal]
+        errors, owners = validation[normal], data.wholes("validation")[normal]
         own = {}
         if self._config.threshold_by == "recording":
             numbers, counts = np.unique(owners, return_counts=True)

@@ -86,6 +86,7 @@ def test_split_begins_a_recording_of_the_same_group(tmp_path: Path) -> None:
     assert data.groups is not None
     assert data.groups.tolist() == [0, 0, 1]
     assert "1 gap split recordings" in data.description
+    assert (data.origins.tolist(), data.whole_names) == ([0, 0, 1], ("x", "y"))
 
 
 @pytest.mark.parametrize("short", ["refuse", "drop"])

@@ -173,6 +173,26 @@ def test_values_far_from_zero_are_no_leak(tmp_path: Path) -> None:
     assert len(found.ends["test"]) > 300
 
 
+def test_the_pieces_of_a_recording_are_scaled_as_one_by_its_first_rows(tmp_path: Path) -> None:
+    seconds = np.delete(np.arange(2000), [700, 1500])
+    values = np.where(seconds < 1000, np.random.default_rng(0).standard_normal(1998), 50)
+    data = {"source": "table", "path": tmp_path / "t.csv", "time": "t", "targets": "faulty"}
+    data |= {"gaps": "split", "scaling": "recording"}
+    found = prepare_table(
+        tmp_path,
+        {"t": seconds, "a": values, "faulty": (seconds % 700 == 699).astype(int)},
+        data=data,
+        split={"method": "time", "validation_from": 900, "test_from": 1200},
+        task={"kind": "anomaly", "threshold_by": "recording"},
+        sequence_length={"high": 8},
+    )
+    assert found.card.recordings == ("t.csv", "t.csv#2", "t.csv#3")
+    [(mean, scale)] = found.card.scaled_apart.values()
+    assert (mean[0], scale[0]) == (pytest.approx(0, abs=0.2), pytest.approx(1, abs=0.2))
+    assert np.unique(found.recordings["test"]).tolist() == [1, 2]
+    assert np.unique(found.wholes("test")).tolist() == [0]
+
+
 def test_equal_data_are_prepared_once(tmp_path: Path) -> None:
     config = configure(write(tmp_path, draw()))
     _, first = prepare_data(config, tmp_path / "data")

@@ -263,6 +263,20 @@ def test_by_time_shares_are_of_each_recording() -> None:
     assert targets.ends[sides["test"]].tolist() == [*range(800, 1000), *range(1400, 1500)]
 
 
+@pytest.mark.parametrize("borders", [{}, {"validation_from": 384, "test_from": 480}])
+def test_by_time_the_pieces_of_a_recording_are_split_as_one(borders: dict[str, Any]) -> None:
+    recordings = make_streams(100, 250, 250, 300, firsts=np.array([0, 3]))
+    targets = place(recordings, high=1, kind="regression")
+    config = SplitConfig(method="time", until=600, **borders)
+    sides = split_targets(recordings, targets, config, seed=0)
+    second = [[*range(600, 792)], [*range(792, 840)], [*range(840, 900)]]
+    if borders:  # its rows end before validation begins
+        second = [[*range(600, 900)], [], []]
+    first = [range(384), range(384, 480), range(480, 600)]
+    for side, one, other in zip(SIDES, first, second, strict=True):
+        assert targets.ends[sides[side]].tolist() == [*one, *other]
+
+
 def test_by_time_shares_are_of_what_an_official_test_part_leaves() -> None:
     recordings = make_streams(1000, sides=mark_tests(np.arange(1000) >= 800))
     targets = place(recordings, high=1, kind="regression")

@@ -143,6 +143,18 @@ def test_a_recording_that_the_study_knew_has_the_threshold_that_it_had(tmp_path:
         assert pd.read_csv(tmp_path / "out.csv")["threshold"].unique().tolist() == [limit]
 
 
+def test_all_pieces_of_a_recording_are_judged_as_the_study_judged_it(tmp_path: Path) -> None:
+    data = {"source": "table", "time": ["t"], "gaps": "split"}
+    facts = ANOMALY | {"threshold_recording_0": 9.0, "data": data}
+    export = write_export(tmp_path / "export", expect_nothing(channels=1), **facts)
+    path = write_table(tmp_path, t=[0, 1, 2, 3, 7, 8, 9, 10], a=NEW).rename(tmp_path / "old.csv")
+    for normal_rows, limit in ((None, 9.0), (4, 2.0)):
+        predict_data(export, path, tmp_path / "out.csv", normal_rows=normal_rows)
+        found = pd.read_csv(tmp_path / "out.csv")
+        assert found["recording"].tolist() == ["old.csv"] * 2 + ["old.csv#2"] * 2
+        assert found["threshold"].unique().tolist() == [limit]
+
+
 def test_a_clip_of_a_new_array_is_not_the_studys_of_the_same_number(tmp_path: Path) -> None:
     known = {"recordings": ["clip 0"], "threshold_recording_0": 9.0}
     data = {"source": "arrays", "x": "streams"}
