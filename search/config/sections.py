@@ -55,6 +55,21 @@ class SplitConfig(Section):
     test_fold: int | None = Field(None, ge=0)
     """With data.folds: the fold that is the test side."""
 
+    @model_validator(mode="after")
+    def _check_method(self) -> "SplitConfig":
+        """Refuse what another method reads: it would do nothing."""
+        of_time = ("time", ("validation_from", "test_from", "until"))
+        for method, fields in (of_time, ("blocks", ("blocks", "gap"))):
+            for field in fields:
+                value = getattr(self, field)
+                if self.method != method and value != type(self).model_fields[field].default:
+                    raise ValueError(
+                        f"split.{field} must come with split.method={method!r}, which alone reads it. "
+                        f"Received: {field}={value!r}, method={self.method!r}. Leave it out, or write "
+                        f"split.method={method!r}."
+                    )
+        return self
+
 
 Kind: TypeAlias = Literal["classification", "regression", "forecasting", "anomaly", "frames"]
 METRICS: Mapping[str, str] = {

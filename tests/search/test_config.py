@@ -133,6 +133,16 @@ def test_every_study_file_that_comes_along_is_right(path: Path) -> None:
             id="patience that outlasts the bar",
         ),
         pytest.param(
+            {"name": "a", "split": {"validation_from": 40}},
+            r"split.validation_from must come with split.method='time'.*method='groups'. Leave it out",
+            id="a border of another method",
+        ),
+        pytest.param(
+            {"name": "a", "split": {"method": "time", "blocks": 2}},
+            r"split.blocks must come with split.method='blocks'.*blocks=2, method='time'",
+            id="blocks of another method",
+        ),
+        pytest.param(
             {"name": "a", "objective": {"also": ["latency_ms"]}, "sampler": {"name": "cmaes"}},
             r"sampler.name must be another than 'cmaes' where objective.also",
             id="one objective alone",

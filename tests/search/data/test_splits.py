@@ -34,10 +34,14 @@ def mark_tests(flags: Array) -> Array:
 METHODS = ("groups", "blocks", "stratified")
 
 
+def configure(method: Any, **settings: Any) -> SplitConfig:
+    return SplitConfig(method=method, **settings, **({"blocks": 2} if method == "blocks" else {}))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_no_target_stands_on_two_sides_and_each_side_gets_its_share(method: Any) -> None:
     recordings = make_recordings(400)
-    sides = split_sides(recordings, SplitConfig(method=method, blocks=2), seed=3)
+    sides = split_sides(recordings, configure(method), seed=3)
     together = np.concatenate([sides[side] for side in SIDES])
     assert len(np.unique(together)) == len(together)
     assert len(sides["test"]) == pytest.approx(80, abs=8)
@@ -50,17 +54,14 @@ def test_an_official_test_set_stays_whole(method: Any) -> None:
     official = np.arange(40) >= 30
     groups = np.where(official, -1, np.arange(40) // 3)
     recordings = make_recordings(sides=mark_tests(official), groups=groups)
-    sides = split_sides(recordings, SplitConfig(method=method, blocks=2, test=0.5), seed=0)
+    sides = split_sides(recordings, configure(method, test=0.5), seed=0)
     assert sides["test"].tolist() == list(range(30, 40))
     assert len(sides["validation"]) == pytest.approx(6, abs=1)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_seed_gives_the_same_sides(method: Any) -> None:
-    once, again = (
-        split_sides(make_recordings(), SplitConfig(method=method, blocks=2), seed=7)
-        for _ in range(2)
-    )
+    once, again = (split_sides(make_recordings(), configure(method), seed=7) for _ in range(2))
     assert all(once[side].tolist() == again[side].tolist() for side in SIDES)
 
 
