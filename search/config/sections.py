@@ -100,7 +100,7 @@ class TaskConfig(Section):
     margin: float = Field(1.0, gt=0)
     """For anomaly: see quantile."""
     threshold_by: Literal["all", "recording"] = "all"
-    """For anomaly: one threshold from all recordings, or each recording's own where its validation shows 20 normal targets or more."""
+    """For anomaly: one threshold from all recordings, or, where split.method is 'time', each recording's own where its validation shows 20 normal targets or more."""
     errors: Literal["squared", "absolute"] = "squared"
     """For anomaly: what is averaged over a window's rows and channels into its score; absolute errors let one channel that drifts weigh less."""
     rule: Literal["window", "covering"] = "window"

@@ -55,6 +55,7 @@ def prepare_data(
     """
     recordings = load_recordings(config, folder, report)
     _check_scaling(recordings, config)
+    _check_thresholds(config)
     targets = place_targets(recordings, config.task, config.sequence_length)
     sides: Sides = split_targets(recordings, targets, config.split, config.seed)
     if draw is not None:
@@ -125,6 +126,17 @@ def _check_scaling(recordings: Recordings, config: StudyConfig) -> None:
         raise ConfigError(
             f"data.scaling='recording' must come with split.method='time', so that each recording "
             f"begins with training rows. Received: method={config.split.method!r}."
+        )
+
+
+def _check_thresholds(config: StudyConfig) -> None:
+    """Refuse test recordings without validation targets: their threshold would be all others'."""
+    own = config.task.kind == "anomaly" and config.task.threshold_by == "recording"
+    if own and config.split.method != "time":
+        raise ConfigError(
+            f"task.threshold_by='recording' must come with split.method='time', so that each "
+            f"recording that is tested has validation targets of its own. Received: "
+            f"method={config.split.method!r}. Write threshold_by='all'."
         )
 
 

@@ -9,7 +9,7 @@ from search.config import SequenceLengthConfig, SplitConfig, StudyConfig, make_c
 from search.data.preparation import prepare_data
 from search.data.sequences import SIDES, Array, SequenceData
 from search.data.targets import sequence_lengths
-from search.errors import DataError
+from search.errors import ConfigError, DataError
 
 
 def write(folder: Path, clips: Array, **arrays: Array) -> Path:
@@ -171,6 +171,21 @@ def test_values_far_from_zero_are_no_leak(tmp_path: Path) -> None:
     task = {"kind": "forecasting", "horizon": 2}
     found = prepare_table(tmp_path, table, task=task, sequence_length={"high": 8})
     assert len(found.ends["test"]) > 300
+
+
+@pytest.mark.parametrize(
+    ("task", "scaling"),
+    [({"threshold_by": "recording"}, "all"), ({}, "recording")],
+    ids=["task.threshold_by='recording'", "data.scaling='recording'"],
+)
+def test_what_each_recording_has_of_its_own_needs_a_split_by_time(
+    tmp_path: Path, task: dict[str, str], scaling: str, request: pytest.FixtureRequest
+) -> None:
+    table = {"a": np.arange(400.0), "faulty": np.zeros(400, int)}
+    data = {"source": "table", "path": tmp_path / "t.csv", "targets": "faulty"}
+    data |= {"scaling": scaling}
+    with pytest.raises(ConfigError, match=f"{request.node.callspec.id} must come with split.meth"):
+        prepare_table(tmp_path, table, data=data, split={}, task={"kind": "anomaly", **task})
 
 
 def test_the_pieces_of_a_recording_are_scaled_as_one_by_its_first_rows(tmp_path: Path) -> None:

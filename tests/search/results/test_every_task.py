@@ -31,7 +31,10 @@ STUDIES: dict[str, dict[str, Any]] = {
         "split": {"method": "stratified"},
     },
     "forecasting": {"export": {"formats": []}, "task": {"kind": "forecasting", "horizon": 3}},
-    "anomaly": {"task": {"kind": "anomaly", "errors": "absolute", "threshold_by": "recording"}},
+    "anomaly": {
+        "task": {"kind": "anomaly", "errors": "absolute", "threshold_by": "recording"},
+        "split": {"method": "time"},
+    },
     "foretold": {
         "export": {"formats": []},
         "task": {"kind": "anomaly"},
