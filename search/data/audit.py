@@ -98,6 +98,21 @@ def audit_sides(
     return kept, _report(room, sides, kept, marks)
 
 
+def keep_apart(recordings: Recordings, targets: Targets, sides: Sides) -> Array:
+    """Keep the training targets that hold no row, by its number, of validation or test targets.
+
+    Args:
+        recordings: The raw rows.
+        targets: All targets.
+        sides: For each side the numbers of its targets.
+
+    Returns:
+        The numbers of training targets.
+    """
+    shared = _share_numbers(_Room(recordings, targets), sides, "train", GIVES_WAY["train"])
+    return np.asarray(sides["train"][~shared])
+
+
 def audit_scaling(
     recordings: Recordings, targets: Targets, training: Array, scaling: Scaling
 ) -> None:
@@ -219,13 +234,19 @@ def _report(room: _Room, sides: Sides, kept: Sides, marks: Sequence[_Marks]) -> 
     return f"Compared {counts} rows by number and {content}: {found}."
 
 
+def _share_numbers(room: _Room, sides: Sides, side: Side, others: tuple[Side, ...]) -> Array:
+    """Say which targets of one side hold a row that other sides hold, of shape (targets,)."""
+    held = np.concatenate([sides[other] for other in others])
+    return any_within(room.cover(held, 0), *room.span(sides[side]))
+
+
 def _find_shared(
     room: _Room, sides: Sides, side: Side, others: tuple[Side, ...], marks: Sequence[_Marks]
 ) -> Array:
     """Say which targets of one side share a row or a run with other sides, of shape (targets,)."""
+    shared = _share_numbers(room, sides, side, others)
     held = np.concatenate([sides[other] for other in others])
     lows, highs = room.span(sides[side])
-    shared = any_within(room.cover(held, 0), lows, highs)
     for one in marks:
         starts = room.cover(held, one.run - 1)[: len(one.hashes)]
         known = np.unique(one.hashes[starts & one.telling])

@@ -16,7 +16,7 @@ from search.config import (
     VideoData,
 )
 from search.data.arrays import load_arrays
-from search.data.audit import audit_scaling, audit_sides
+from search.data.audit import audit_scaling, audit_sides, keep_apart
 from search.data.digits import load_digits
 from search.data.machine import load_machine
 from search.data.recordings import Recordings, Report, Targets
@@ -61,8 +61,8 @@ def prepare_data(
     if draw is not None:
         sides = redraw_validation(recordings, targets, sides, config.split, draw[0])
     check_sides(recordings, targets, sides, config.task)
-    # A recording's own scale moves no other: rows that it shares with another give it nothing away.
-    scaled = sides["train"] if recordings.scaled_apart else None
+    # A recording's own scale moves no other: what it shows again of another gives nothing away.
+    scaled = keep_apart(recordings, targets, sides) if recordings.scaled_apart else None
     sides, audit = audit_sides(recordings, targets, sides, config.split.method)
     scaled = sides["train"] if scaled is None else scaled
     if config.task.kind == "anomaly":

@@ -173,6 +173,24 @@ def test_values_far_from_zero_are_no_leak(tmp_path: Path) -> None:
     assert len(found.ends["test"]) > 300
 
 
+def test_no_recording_is_scaled_by_rows_of_its_tests_that_training_windows_show(
+    tmp_path: Path,
+) -> None:
+    sides = np.repeat(["train", "validation", "test", "train"], [500, 200, 200, 500])
+    values = np.random.default_rng(0).standard_normal(1400) + 50 * (sides == "test")
+    flags = (np.arange(1400) == 800).astype(int)
+    data = {"source": "table", "path": tmp_path / "t.csv", "targets": "faulty", "sides": "side"}
+    found = prepare_table(
+        tmp_path,
+        {"a": values, "faulty": flags, "side": sides},
+        data=data | {"scaling": "recording"},
+        task={"kind": "anomaly"},
+        sequence_length={"high": 20},
+    )
+    [(mean, scale)] = found.card.scaled_apart.values()
+    assert (mean[0], scale[0]) == (pytest.approx(0, abs=0.1), pytest.approx(1, abs=0.1))
+
+
 @pytest.mark.parametrize(
     ("task", "scaling"),
     [({"threshold_by": "recording"}, "all"), ({}, "recording")],
