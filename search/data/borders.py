@@ -40,20 +40,35 @@ def split_by_time(
 
     Raises:
         ConfigError: If a border is a time stamp and the data have none, or cannot be read as one.
-        DataError: If the borders are out of order, or one lies beside every recording.
+        DataError: If the borders are out of order, one lies beside every recording, or official
+            training rows come after official test rows.
     """
-    starts = _find_borders(recordings, shares, config)
+    used = np.unique(recordings.origins[targets.recordings[pool]])
+    starts = _find_borders(recordings, used, shares, config)
     first = targets.ends[pool] + (1 if targets.horizon else 0)
     last = targets.ends[pool] + targets.horizon
     which = targets.recordings[pool]
     validation, test, until = (border[which] for border in starts)
     names = np.full(len(pool), "", dtype="<U10")
-    names[(first >= test) & (last < until)] = "test"
+    tested = (first >= test) & (last < until)
+    if not shares["test"] and tested.any():
+        _refuse_late(recordings, which[tested])
+    names[tested] = "test"
     reach = _first_shown(targets, pool, names == "test", starts[1])
     names[(first >= validation) & (last < np.minimum(reach, test))] = "validation"
     reach = np.minimum(reach, _first_shown(targets, pool, names == "validation", starts[0]))
     names[last < np.minimum(reach, validation)] = "train"
     return names
+
+
+def _refuse_late(recordings: Recordings, late: Array) -> None:
+    """Refuse to take for training what follows the official test rows of a recording."""
+    raise DataError(
+        f"data.sides must name no training rows after the test rows of their recording for "
+        f"split.method='time'. Received: {len(late):,} training targets after them, the first in "
+        f"{recordings.names[late[0]]!r}. Name validation rows too, which leaves nothing to be split, "
+        f"or write split.method='blocks'."
+    )
 
 
 def _first_shown(targets: Targets, pool: Array, chosen: Array, border: Array) -> Array:
@@ -76,12 +91,21 @@ def _first_shown(targets: Targets, pool: Array, chosen: Array, border: Array) ->
 
 
 def _find_borders(
-    recordings: Recordings, shares: Mapping[str, float], config: SplitConfig
+    recordings: Recordings, used: Array, shares: Mapping[str, float], config: SplitConfig
 ) -> tuple[Array, Array, Array]:
     """Find the rows that validation, test and nothing begin at, each of shape (recordings,).
 
     They are found in the recordings as read: of pieces that gaps cut one from, each by itself, the
     first ones' test rows would come before the last ones' training rows.
+
+    Args:
+        recordings: What the source read.
+        used: The recordings, as read, that have targets to split.
+        shares: As for ``split_by_time``.
+        config: Likewise.
+
+    Returns:
+        Rows of shape (recordings,), one array a border.
     """
     starts, lengths = recordings.wholes[:-1], _count_rows(recordings)
     kept = 1 - shares["test"]
@@ -96,9 +120,9 @@ def _find_borders(
         if border is None:
             borders.append(starts + defaults[field].astype(np.int64))
         else:
-            borders.append(_find_border(recordings, field, border))
+            borders.append(_find_border(recordings, used, field, border))
     validation, test, until = borders
-    if (validation > test).any() or (test > until).any():
+    if (validation > test)[used].any() or (test > until)[used].any():
         raise DataError(
             f"split.validation_from must come before split.test_from, and that before "
             f"split.until. Received: validation_from={config.validation_from!r}, "
@@ -121,7 +145,7 @@ def _count_rows(recordings: Recordings) -> Array:
     return np.array([np.argmax(part) if part.any() else len(part) for part in parts])
 
 
-def _find_border(recordings: Recordings, field: str, border: int | str) -> Array:
+def _find_border(recordings: Recordings, used: Array, field: str, border: int | str) -> Array:
     """Find the row that one border names in each recording as read."""
     starts, stops = recordings.wholes[:-1], recordings.wholes[1:]
     if isinstance(border, str) and recordings.stamps is not None and YEAR.fullmatch(border):
@@ -139,8 +163,8 @@ def _find_border(recordings: Recordings, field: str, border: int | str) -> Array
             ]
         )
     inside = (rows > starts) & (rows < stops)
-    if field != "until" and not inside.any():
-        longest = int(np.diff(recordings.wholes).max())
+    if field != "until" and not inside[used].any():
+        longest = int(np.diff(recordings.wholes)[used].max())
         raise DataError(
             f"split.{field} must lie in a recording. Received: {field}={border!r}, and the "
             f"recordings have up to {longest} rows{_say_span(recordings)}."

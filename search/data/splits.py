@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from search.config import SplitConfig
-from search.data.borders import split_by_time
+from search.data.borders import BORDERS, split_by_time
 from search.data.recordings import Recordings, Targets
 from search.data.sequences import SIDES, Array, Side
 from search.data.targets import any_within
@@ -41,11 +41,13 @@ def split_targets(
         For each side the numbers of its targets, of shape (targets,), ascending.
 
     Raises:
-        ConfigError: If ``split.method`` needs groups or stamps, and the data have none.
+        ConfigError: If ``split.method`` needs groups or stamps, and the data have none, or a
+            border is given that an official side has already.
         DataError: If there are too few groups, or a border lies beside the data.
     """
     official = _official_sides(recordings, targets)
     fixed = {side: np.flatnonzero(official == place) for place, side in enumerate(SIDES)}
+    _check_borders(fixed, config)
     if len(fixed["validation"]):  # all that is named is named; what is not has no side
         return fixed
     pool = np.flatnonzero((official != SIDES.index("test")) & (official != NOWHERE))
@@ -69,6 +71,18 @@ def split_targets(
     if len(fixed["test"]):
         sides["test"] = fixed["test"]
     return sides
+
+
+def _check_borders(fixed: Mapping[Side, Array], config: SplitConfig) -> None:
+    """Refuse borders of sides that the source names: they would do nothing."""
+    named = next((side for side in ("validation", "test") if len(fixed[side])), None)
+    void = {None: (), "test": ("test_from", "until"), "validation": BORDERS}[named]
+    for field in void:
+        if (border := getattr(config, field)) is not None:
+            raise ConfigError(
+                f"split.{field} must be left out where the source names the {named} side: that "
+                f"stays as it is. Received: {field}={border!r}."
+            )
 
 
 NOWHERE = -2

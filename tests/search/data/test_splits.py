@@ -285,6 +285,44 @@ def test_by_time_shares_are_of_what_an_official_test_part_leaves() -> None:
     assert [len(sides[side]) for side in SIDES] == [640, 160, 200]
 
 
+def test_by_time_borders_need_not_fit_recordings_that_are_test_as_a_whole() -> None:
+    tests = mark_tests(np.arange(250) >= 100)
+    recordings = make_streams(100, 50, 100, sides=tests)
+    targets = place(recordings, high=1, kind="regression")
+    config = SplitConfig(method="time", validation_from=60)
+    sides = split_targets(recordings, targets, config, seed=0)
+    assert targets.ends[sides["validation"]].tolist() == list(range(60, 100))
+    assert targets.ends[sides["test"]].tolist() == list(range(100, 250))
+    beside = SplitConfig(method="time", validation_from=100)
+    with pytest.raises(DataError, match=r"must lie in a recording.*have up to 100 rows"):
+        split_targets(
+            make_streams(100, 200, sides=mark_tests(np.arange(300) >= 100)),
+            place(make_streams(100, 200), high=1, kind="regression"),
+            beside,
+            seed=0,
+        )
+
+
+def test_by_time_training_rows_after_official_test_rows_are_refused() -> None:
+    recordings = make_streams(100, 100, sides=mark_tests(np.arange(200) // 20 == 7))
+    targets = place(recordings, high=1, kind="regression")
+    with pytest.raises(DataError, match=r"40 training targets after them, the first in 'engine 1'"):
+        split_targets(recordings, targets, SplitConfig(method="time"), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("places", "border"),
+    [([-1, 2], "test_from"), ([-1, 2], "until"), ([0, 1, 2], "validation_from")],
+)
+def test_borders_of_official_sides_are_refused(places: list[int], border: str) -> None:
+    official = np.repeat(np.array(places, np.int8), 120 // len(places))
+    recordings = make_streams(120, sides=official)
+    targets = place(recordings, high=1, kind="regression")
+    config = SplitConfig.model_validate({"method": "time", border: 30})
+    with pytest.raises(ConfigError, match=rf"split\.{border} must be left out where the source"):
+        split_targets(recordings, targets, config, seed=0)
+
+
 def test_clips_are_not_split_by_time() -> None:
     recordings = make_recordings()
     with pytest.raises(ConfigError, match=r"split\.method must be another than 'time' for clips"):
