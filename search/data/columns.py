@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from search.config import TableData, TaskConfig
+from search.config import Kind, TableData
 from search.data.cells import DECIMAL_COMMA, to_numbers
 from search.data.files import File
 from search.data.stamps import read_step
@@ -36,17 +36,17 @@ class Columns:
     left_out: tuple[str, ...]
 
 
-def check_settings(config: TableData, task: TaskConfig) -> None:
+def check_settings(config: TableData, kind: Kind | None) -> None:
     """Refuse settings that contradict each other or the task, before a file is opened.
 
     Args:
         config: The part that each column has.
-        task: What is predicted.
+        kind: What is predicted; ``None`` where nothing is.
 
     Raises:
         ConfigError: If they do.
     """
-    if task.kind == "frames":
+    if kind == "frames":
         raise ConfigError(
             "task.kind must not be 'frames' for data.source='table': a table has no frames. "
             "Received: kind='frames'. Write 'forecasting' to predict the rows that follow."
@@ -63,7 +63,8 @@ def check_settings(config: TableData, task: TaskConfig) -> None:
     if not config.time:
         _check_timeless(config)
     read_step(config.step)
-    _check_targets(config, task)
+    if kind is not None:
+        _check_targets(config, kind)
 
 
 def _check_timeless(config: TableData) -> None:
@@ -80,15 +81,15 @@ def _check_timeless(config: TableData) -> None:
             )
 
 
-def _check_targets(config: TableData, task: TaskConfig) -> None:
+def _check_targets(config: TableData, kind: Kind) -> None:
     count = len(config.targets)
-    if task.kind in ("classification", "anomaly") and count != 1:
-        what = "label" if task.kind == "classification" else "flag"
+    if kind in ("classification", "anomaly") and count != 1:
+        what = "label" if kind == "classification" else "flag"
         raise ConfigError(
-            f"data.targets must name the one column of the {what} for task.kind={task.kind!r}. "
+            f"data.targets must name the one column of the {what} for task.kind={kind!r}. "
             f"Received: targets={config.targets}."
         )
-    if task.kind == "regression" and not count:
+    if kind == "regression" and not count:
         raise ConfigError(
             "data.targets must name the columns of the values for task.kind='regression'. "
             "Received: targets=()."
@@ -101,22 +102,24 @@ def _check_targets(config: TableData, task: TaskConfig) -> None:
             f"data.sides: these say which row is which. Received: {named[0]!r} in both."
         )
     shown = [name for name in config.targets if name in config.channels + config.categories]
-    if task.kind != "forecasting" and shown:
-        forecasting = " or write task.kind='forecasting'" if task.kind == "regression" else ""
+    if kind != "forecasting" and shown:
+        forecasting = " or write task.kind='forecasting'" if kind == "regression" else ""
         raise ConfigError(
             f"data.channels and data.categories must not name a target: the model would be shown "
             f"what it is to tell. Received: {shown[0]!r} in both. Leave it out{forecasting}."
         )
 
 
-def choose_columns(frame: pd.DataFrame, file: File, config: TableData, task: TaskConfig) -> Columns:
+def choose_columns(
+    frame: pd.DataFrame, file: File, config: TableData, kind: Kind | None
+) -> Columns:
     """Give every column its part, by the first file.
 
     Args:
         frame: The rows of the first file.
         file: That file.
         config: The columns that the study names.
-        task: What is predicted.
+        kind: What is predicted; ``None`` where nothing is.
 
     Returns:
         The columns of numbers that the model sees and those to predict.
@@ -127,24 +130,25 @@ def choose_columns(frame: pd.DataFrame, file: File, config: TableData, task: Tas
     """
     _check_named(frame, file, config)
     numbers, left_out = config.channels, list[str]()
-    if not numbers:
+    if not numbers and kind is not None:
         taken = {name for _, name in _list_named(config)}
-        if task.kind == "forecasting":
+        if kind == "forecasting":
             taken -= set(config.targets)
         # A column without a name is what pandas writes as its row counter.
         free = [n for n in frame.columns if n not in taken and not re.match(r"Unnamed: \d+$", n)]
         numbers = tuple(name for name in free if _holds_numbers(frame[name]))
         left_out = [name for name in free if name not in numbers]
-    if not numbers and not config.categories and not config.calendar:
+    shown = numbers or config.categories or config.calendar
+    if kind is not None and not shown:
         _check_separator(frame, file, config)
         raise DataError(
             f"data.channels must name columns of numbers: {file.name!r} has none that is free. "
             f"Received: columns {list_some([*frame.columns])}."
         )
     values: tuple[str, ...] = ()
-    if task.kind in ("regression", "forecasting"):
+    if kind in ("regression", "forecasting"):
         values = config.targets or numbers
-    if task.kind == "forecasting" and not values:
+    if kind == "forecasting" and not values:
         raise ConfigError(
             "data.targets must name columns of numbers to predict. Received: targets=() and no "
             "channel of numbers."
@@ -196,18 +200,18 @@ def _check_named(frame: pd.DataFrame, file: File, config: TableData) -> None:
             )
 
 
-def name_words(config: TableData, task: TaskConfig) -> set[str]:
+def name_words(config: TableData, kind: Kind | None) -> set[str]:
     """Name the columns that hold words.
 
     Args:
         config: The columns that the study names.
-        task: What is predicted.
+        kind: What is predicted; ``None`` where nothing is.
 
     Returns:
         Those of units, groups, sides and categories, and of a label or flag.
     """
     named = {config.unit, config.group, config.sides, *config.categories}
-    if task.kind in ("classification", "anomaly"):
+    if kind in ("classification", "anomaly"):
         named |= set(config.targets)
     return {name for name in named if name is not None}
 

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from search.config import TableData, TaskConfig
+from search.config import Kind, TableData
 from search.data.cells import (
     Words,
     check_complete,
@@ -93,7 +93,7 @@ class Part:
 
 
 def read_part(
-    frame: pd.DataFrame, file: File, columns: Columns, config: TableData, task: TaskConfig
+    frame: pd.DataFrame, file: File, columns: Columns, config: TableData, kind: Kind | None
 ) -> Part:
     """Read every column of one file that has a part.
 
@@ -102,7 +102,7 @@ def read_part(
         file: The file.
         columns: The columns of numbers to show and to predict.
         config: The other columns.
-        task: What is predicted.
+        kind: What is predicted; ``None`` where nothing is.
 
     Returns:
         The rows, each recording's together and in the order of the file.
@@ -118,9 +118,9 @@ def read_part(
     if config.time:
         stamps = read_stamps(frame, config.time, place)
         check_order(stamps, places.starts, place)
-    if task.kind == "classification":
+    if kind == "classification":
         label = read_words(frame[config.targets[0]], "targets")
-    if task.kind == "anomaly":
+    if kind == "anomaly":
         label = read_flags(frame[config.targets[0]], place)
     group = config.group or config.unit
     return Part(

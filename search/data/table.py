@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from search.config import TableData, TaskConfig
+from search.config import Kind, TableData, TaskConfig
 from search.data.cells import Words
 from search.data.columns import (
     Columns,
@@ -28,12 +28,13 @@ MOST_WORDS = 1_000
 """Different words in a column of words, past which it is a column of values or of names."""
 
 
-def load_table(config: TableData, task: TaskConfig, report: Report) -> Recordings:
+def load_table(config: TableData, task: TaskConfig | None, report: Report) -> Recordings:
     """Read one table, or every table of a folder.
 
     Args:
         config: The files, and the part that each column has.
-        task: What is predicted.
+        task: What is predicted; ``None`` where nothing is: then no target is read, and channels are
+            those that are named, and no other.
         report: Hears of every file that was read.
 
     Returns:
@@ -44,23 +45,24 @@ def load_table(config: TableData, task: TaskConfig, report: Report) -> Recording
             contradict each other.
         DataError: If a file cannot be read, or holds what its column must not.
     """
-    check_settings(config, task)
+    kind = None if task is None else task.kind
+    check_settings(config, kind)
     files, parts, columns = list_files(config), list[Part](), None
-    words = name_words(config, task)
+    words = name_words(config, kind)
     for done, file in enumerate(files, start=1):
         frame = read_frame(file, config, words)
         if columns is None:
-            columns = choose_columns(frame, file, config, task)
+            columns = choose_columns(frame, file, config, kind)
         check_present(frame, file, columns, config)
-        parts.append(read_part(frame, file, columns, config, task))
+        parts.append(read_part(frame, file, columns, config, kind))
         report("Reading tables", done, len(files))
     if columns is None:  # list_files names one file or more
         raise ValueError("no file was read")
-    return _join(parts, columns, config, task)
+    return _join(parts, columns, config, kind)
 
 
 def _join(
-    parts: Sequence[Part], columns: Columns, config: TableData, task: TaskConfig
+    parts: Sequence[Part], columns: Columns, config: TableData, kind: Kind | None
 ) -> Recordings:
     places = Places.join([part.places for part in parts])
     stamps = [part.stamps for part in parts if part.stamps is not None]
@@ -72,8 +74,8 @@ def _join(
     channels = _name_channels(columns, words, config)
     rows = _fill_rows(parts, layout, words, channels, config)
     usable, note = treat_missing(rows, layout, places, channels, config)
-    truths, classes = _join_truths(parts, layout, config, task)
-    seen = set(columns.values) <= set(columns.numbers) and task.kind == "forecasting"
+    truths, classes = _join_truths(parts, layout, config, kind)
+    seen = set(columns.values) <= set(columns.numbers) and kind == "forecasting"
     return Recordings(
         description=_describe(config, layout, channels, columns, note),
         rows=rows,
@@ -165,7 +167,7 @@ def _spread(parts: Sequence[Part], layout: Layout) -> Iterable[tuple[Part, Array
 
 
 def _join_truths(
-    parts: Sequence[Part], layout: Layout, config: TableData, task: TaskConfig
+    parts: Sequence[Part], layout: Layout, config: TableData, kind: Kind | None
 ) -> tuple[Array, tuple[str, ...]]:
     """Gather what is right at each row, and the classes' names where these are labels."""
     labels = [part.label for part in parts if part.label is not None]
@@ -175,7 +177,7 @@ def _join_truths(
             truths[to] = part.truths
         return truths, ()
     classes = labels[0].words
-    if task.kind == "classification":
+    if kind == "classification":
         classes = _list_words(labels, "targets", config.targets[0])
         if len(classes) < 2:  # noqa: PLR2004
             raise DataError(

@@ -27,8 +27,6 @@ OFF_RATE = 0.2
 KEPT = ("x", "y", "lengths", "channels")
 """Names of arrays that new clips may have too."""
 Settings = TypeVar("Settings", ArraysData, TableData, VideoData)
-TASK = TaskConfig(kind="forecasting")
-"""Under this task a table needs no column but those that are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,17 +129,17 @@ def _load_table(source: Source, path: Path, report: Report) -> Recordings:
     numbers = tuple(
         name for name in source.channels if name not in calendar and not name.startswith(words)
     )
-    shown = {"channels": numbers, "targets": numbers[:1], "group": None, "sides": None}
+    shown = {"channels": numbers, "targets": (), "group": None, "sides": None}
     if study.time and study.step is not None:
         _check_rate(study.model_copy(update=shown), report)
-    found = load_table(study.model_copy(update=shown), TASK, report)
+    found = load_table(study.model_copy(update=shown), None, report)
     return _check_rows(found, source, absent=words)
 
 
 def _check_rate(study: TableData, report: Report) -> None:
     """Refuse rows that are another time apart than those that the model learned from."""
     own = {"step": None, "gaps": "ignore", "categories": (), "calendar": ()}
-    found = load_table(study.model_copy(update=own), TASK, report).step
+    found = load_table(study.model_copy(update=own), None, report).step
     wanted = read_step(study.step)
     if found is not None and wanted is not None and abs(found - wanted) > OFF_RATE * wanted:
         raise DataError(

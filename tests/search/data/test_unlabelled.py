@@ -9,6 +9,7 @@ from recordings import make_clips
 from tables import write_folder
 
 from search.data.recordings import Recordings
+from search.data.stamps import name_calendar
 from search.data.unlabelled import Source, list_ends, load_unlabelled
 from search.errors import ConfigError, DataError
 
@@ -101,6 +102,18 @@ def test_a_table_needs_no_label_and_no_group_and_words_keep_their_places(tmp_pat
     assert found.stamps is not None
     with pytest.raises(DataError, match=r"with 'wind=S', which it has not seen"):
         load(path, {**TABLE, "categories": ["wind"]}, channels[:-1])
+
+
+def test_a_model_of_words_and_calendar_alone_reads_no_other_column(tmp_path: Path) -> None:
+    lines = ("t,other,wind", "2020-01-01 00:00,1,N", "2020-01-01 01:00,2,S")
+    path = write_folder(tmp_path, new="\n".join(lines))
+    channels = ("wind=N", "wind=S", *name_calendar(["hour"]))
+    data = TABLE | {"unit": None, "categories": ["wind"], "calendar": ["hour"], "step": "1h"}
+    found = load(path, data, channels)
+    assert found.channels == channels
+    np.testing.assert_array_equal(
+        found.rows[:, :3], [[1, 0, 0], [0, 1, np.float32(np.sin(np.pi / 12))]]
+    )
 
 
 def test_a_row_with_a_missing_value_is_in_no_window(tmp_path: Path) -> None:
