@@ -76,10 +76,11 @@ def group_answers(
     """
     facts = answering.facts
     apart, judged = facts["scaled_apart"], facts.get("threshold_by") == "recording"
-    if recordings.clips and normal_rows is not None and apart:
+    if recordings.clips and normal_rows is not None:
         raise DataError(
-            "--normal_rows must be left out for raw windows, which are scaled already where the "
-            "study scaled each recording apart. Name a table or recordings instead."
+            "--normal_rows must be left out for raw windows: none shows where its recording begins, "
+            "and where the study scaled each apart they are scaled already. Name a table or "
+            "recordings instead."
         )
     if recordings.clips or not (apart or judged):
         yield Own(), np.arange(len(owners))

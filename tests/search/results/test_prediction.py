@@ -191,6 +191,13 @@ def test_raw_windows_of_a_study_that_scaled_apart_are_scaled_already(tmp_path: P
         predict_data(export, tmp_path / "raw.npz", tmp_path / "out.csv", normal_rows=3)
 
 
+def test_raw_windows_have_no_normal_rows_that_could_judge_them(tmp_path: Path) -> None:
+    export = write_export(tmp_path / "export", expect_nothing(channels=1), **ANOMALY)
+    np.savez(tmp_path / "raw.npz", raw=np.full((2, 3, 1), 4.0))
+    with pytest.raises(DataError, match="must be left out for raw windows"):
+        predict_data(export, tmp_path / "raw.npz", tmp_path / "out.csv", normal_rows=3)
+
+
 def test_a_variable_may_be_called_as_a_column_of_ours(tmp_path: Path) -> None:
     facts = {"task": "regression", "horizon": 0, "variables": ["row", "b"]}
     inputs = keras.Input((3, 2))
