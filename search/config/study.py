@@ -70,8 +70,11 @@ class StudyConfig(Section):
         named = look_up(settings, "objective", "metric")
         if named or not isinstance(kind, str) or kind not in METRICS:
             return settings
-        objective = settings.get("objective")
-        given = objective if isinstance(objective, Mapping) else {}
+        given = settings.get("objective") or {}
+        if isinstance(given, ObjectiveConfig):
+            given = given.model_dump(exclude_unset=True)
+        if not isinstance(given, Mapping):
+            return settings
         return {**settings, "objective": {**given, "metric": METRICS[kind]}}
 
     @model_validator(mode="after")

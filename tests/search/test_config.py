@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from search.config import SOURCES, StudyConfig, load_config, make_config, parse_config
+from search.config import (
+    SOURCES,
+    ObjectiveConfig,
+    StudyConfig,
+    load_config,
+    make_config,
+    parse_config,
+)
 from search.errors import ConfigError
 
 STUDIES = Path(__file__).parents[2] / "scripts" / "studies"
@@ -189,6 +196,12 @@ def test_borders_may_be_dates_of_toml(tmp_path: Path) -> None:
     )
     split = load_config(path).split
     assert (split.validation_from, split.test_from) == ("2013-01-01", "2014-01-01 12:00:00")
+
+
+def test_an_objective_made_in_python_keeps_what_it_says_beside_its_metric() -> None:
+    objective = ObjectiveConfig(direction="maximize", also=("latency_ms",))
+    whole = StudyConfig(name="a", objective=objective).objective
+    assert (whole.metric, whole.direction, whole.also) == ("macro_f1", "maximize", ("latency_ms",))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
