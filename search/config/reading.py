@@ -121,7 +121,25 @@ def make_config(settings: Mapping[str, Any]) -> StudyConfig:
     try:
         return StudyConfig.model_validate(dict(settings))
     except ValidationError as exc:
-        raise ConfigError("\n".join(_explain(error) for error in exc.errors())) from None
+        found: dict[tuple[str | int, ...], list[Mapping[str, Any]]] = {}
+        for error in exc.errors():
+            found.setdefault(_find_setting(error["loc"], settings), []).append(error)
+        raise ConfigError("\n".join(_explain(*one) for one in found.items())) from None
+
+
+def _find_setting(loc: Sequence[str | int], settings: Any) -> tuple[str | int, ...]:
+    """Name the setting that an error is about, without what pydantic calls the types that it may have."""
+    place = list(loc)
+    if place[:1] == ["data"] and place[1:2] and place[1] in SOURCES:
+        del place[1]  # the source in use, which stands in no study file as a section
+    for depth, part in enumerate(place):
+        if isinstance(settings, Mapping):
+            settings = settings.get(part)
+        elif isinstance(settings, list | tuple) and isinstance(part, int):
+            settings = settings[part]
+        else:
+            return tuple(place[:depth])
+    return tuple(place)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -154,15 +172,20 @@ def _merge(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[st
     return merged
 
 
-def _explain(error: Mapping[str, Any]) -> str:
-    """Write one validation error as a sentence that says what to write instead."""
-    place = [str(part) for part in error["loc"]]
-    if place[:1] == ["data"] and place[1:2] and place[1] in SOURCES:
-        del place[1]  # the source in use, which stands in no study file as a section
-    name = ".".join(place)
+def _explain(place: Sequence[str | int], errors: Sequence[Mapping[str, Any]]) -> str:
+    """Write what is wrong with one setting as a sentence that says what to write instead.
+
+    Args:
+        place: The setting's name and those of the sections around it, from outside.
+        errors: What pydantic says; several for a setting of several types, one each.
+
+    Returns:
+        The sentence.
+    """
+    name, error = ".".join(map(str, place)), errors[0]
     received = error.get("input")
     if error["type"] == "extra_forbidden":
-        return f"{name} is not a setting. {nearest(place[-1], _fields_beside(error['loc']))}"
+        return f"{name} is not a setting. {nearest(str(place[-1]), _fields_beside(error['loc']))}"
     if error["type"] == "missing":
         return f"{name} must be given. Add it to the study file or write --{name} VALUE."
     if error["type"] == "union_tag_invalid":
@@ -173,6 +196,8 @@ def _explain(error: Mapping[str, Any]) -> str:
     rule = error["msg"].removeprefix("Value error, ")
     if rule.startswith(name.split(".")[0] + "."):
         return str(rule)
+    others = (other["msg"].removeprefix("Input should be ") for other in errors[1:])
+    rule = ", or ".join((rule, *others))
     return f"{name or 'The study'}: {rule}. Received: {received!r}."
 
 

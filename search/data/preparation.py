@@ -95,20 +95,21 @@ def load_recordings(config: StudyConfig, folder: Path, report: Report) -> Record
         ConfigError: If the study names what the source does not have.
         DataError: If the source cannot be read.
     """
-    if config.split.test_fold is not None and getattr(config.data, "folds", None) is None:
+    fold = config.split.test_fold
+    if fold is not None and not isinstance(config.data, ArraysData | VideoData):
         raise ConfigError(
-            f"split.test_fold must come with data.folds, which says the fold of each clip. "
-            f"Received: test_fold={config.split.test_fold}, and no data.folds."
+            f"split.test_fold must be left out for data.source={config.data.source!r}, which knows "
+            f"no folds. Received: test_fold={fold}."
         )
     match config.data:
         case MachineData() as data:
             return load_machine(data, config.task)
         case ArraysData() as data:
-            return load_arrays(data, config.task, config.split.test_fold)
+            return load_arrays(data, config.task, fold)
         case TableData() as data:
             return load_table(data, config.task, report)
         case VideoData() as data:
-            fold, longest = config.split.test_fold, config.sequence_length.high or 1
+            longest = config.sequence_length.high or 1
             return load_video(data, config.task, folder / "videos", report, fold, longest)
         case DigitsData() as data:
             return load_digits(data, config.task)

@@ -93,8 +93,8 @@ def fit_scaling(
         if not len(rows):
             raise DataError(
                 f"data.scaling='recording' must find training rows in every recording. Received: "
-                f"none in {names[place]!r}. Write split.method='time', so that each "
-                f"recording begins with training, or data.scaling='all'."
+                f"none in {names[place]!r}. Leave it out of the data, let "
+                f"validation begin later (split.validation_from), or write data.scaling='all'."
             )
         means[place], scales[place] = fit_rows(recordings.rows, rows)
     return Scaling(mean=means, scale=scales, apart=True)

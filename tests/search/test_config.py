@@ -140,6 +140,16 @@ def test_every_study_file_that_comes_along_is_right(path: Path) -> None:
             id="patience that outlasts the bar",
         ),
         pytest.param(
+            {"name": "a", "workers": {"count": 0}},
+            r"^workers.count: Input should be greater than or equal to 1, or 'auto'. Received: 0.$",
+            id="a number or a word",
+        ),
+        pytest.param(
+            {"name": "a", "sampler": {"queue": [{"units": [1]}]}},
+            r"^sampler.queue.0.units: [^\n]*valid boolean, or [^\n]*, or a valid string. Received: \[1\].$",
+            id="one of many types",
+        ),
+        pytest.param(
             {"name": "a", "split": {"validation_from": 40}},
             r"split.validation_from must come with split.method='time'.*method='groups'. Leave it out",
             id="a border of another method",

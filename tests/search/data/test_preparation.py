@@ -206,6 +206,28 @@ def test_what_each_recording_has_of_its_own_needs_a_split_by_time(
         prepare_table(tmp_path, table, data=data, split={}, task={"kind": "anomaly", **task})
 
 
+def test_a_test_fold_of_a_source_without_folds_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"test_fold must be left out for data\.source='table'"):
+        prepare_table(tmp_path, {"a": np.arange(400.0)}, split={"test_fold": 0})
+
+
+def test_a_recording_without_training_rows_of_its_own_is_named(tmp_path: Path) -> None:
+    table = {"u": np.arange(600) // 300, "t": np.arange(600) % 300 + np.arange(600) // 300 * 250}
+    table |= {"a": np.arange(600.0), "faulty": (np.arange(600) % 300 > 270).astype(int)}
+    data = {"source": "table", "path": tmp_path / "t.csv", "targets": "faulty", "unit": "u"}
+    data |= {"time": "t", "channels": "a", "scaling": "recording"}
+    borders = {"validation_from": "1970-01-01 00:03:20", "test_from": "1970-01-01 00:04:20"}
+    with pytest.raises(DataError, match=r"none in '1'\. Leave it out of the data, let validation"):
+        prepare_table(
+            tmp_path,
+            table,
+            data=data,
+            split={"method": "time", **borders},
+            task={"kind": "anomaly"},
+            sequence_length={"high": 8},
+        )
+
+
 def test_the_pieces_of_a_recording_are_scaled_as_one_by_its_first_rows(tmp_path: Path) -> None:
     seconds = np.delete(np.arange(2000), [700, 1500])
     values = np.where(seconds < 1000, np.random.default_rng(0).standard_normal(1998), 50)
