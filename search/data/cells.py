@@ -16,6 +16,10 @@ from search.errors import DataError
 DECIMAL_COMMA = r"[+-]?\d+,\d+"
 FLAGS = {"0": 0, "false": 0, "1": 1, "true": 1}
 """What an anomaly's flag may be."""
+EXACT = 2**24
+"""Up to here float32 holds every whole number."""
+LARGEST_STEP = 0.1
+"""Share of the median change from row to row that a step of float32 may be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,8 @@ def read_numbers(frame: pd.DataFrame, names: Sequence[str], field: str, place: P
         Values of shape (rows, columns), float32, NaN where a cell is empty.
 
     Raises:
-        DataError: If a cell holds a text, infinity or what float32 cannot hold.
+        DataError: If a cell holds a text, infinity or what float32 cannot hold, or changes from row
+            to row are lost in it.
     """
     values = np.empty((len(frame), len(names)), dtype=np.float32)
     for number, name in enumerate(names):
@@ -85,7 +90,23 @@ def _read_number(series: "pd.Series[float]", field: str, name: str, place: Place
     values: Array = series.to_numpy(dtype=np.float64, na_value=np.nan)
     most = np.finfo(np.float32).max
     _refuse_any(abs(values) > most, "finite float32 numbers", field, series, place)
+    _check_changes(values, field, name)
     return values
+
+
+def _check_changes(values: Array, field: str, name: str) -> None:
+    """Refuse a counter so far from zero that float32 tells few of its values apart."""
+    highest = float(np.max(abs(values), initial=0, where=~np.isnan(values)))
+    changes = abs(np.diff(values)) if highest > EXACT else np.zeros(0)
+    changes = changes[changes > 0]
+    step = float(np.spacing(np.float32(highest)))
+    if len(changes) and step > LARGEST_STEP * np.median(changes):
+        raise DataError(
+            f"data.{field} must name columns whose changes float32 can tell. Received: {name!r} with "
+            f"values up to {highest:.10g}, where it has steps of {step:g}, and changes of "
+            f"{np.median(changes):g} from row to row. Take a constant off the column, write its "
+            f"changes in its place, or name data.{field} without this column."
+        )
 
 
 def _refuse_any(

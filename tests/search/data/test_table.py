@@ -28,6 +28,20 @@ def test_reads_numbers_as_float32_rows_and_times_as_stamps(tmp_path: Path) -> No
     assert data.description == "1 recording with 3 rows, 2 channels, from t.csv."
 
 
+@pytest.mark.parametrize(
+    ("first", "step", "told"), [(2e8, 3, False), (0, 3, True), (2e8, 1000, True), (2e8, 0, True)]
+)
+def test_a_counter_whose_changes_float32_would_lose_is_refused(
+    tmp_path: Path, first: float, step: int, told: bool
+) -> None:
+    text = "a,b\n,1\n" + "".join(f"{first + step * row:.0f},1\n" for row in range(50))
+    if told:
+        assert len(read(tmp_path, text, missing="drop").rows) == 51
+    else:
+        words = ("'a'", "up to 200000147", "steps of 16", "changes of 3", "Take a constant off")
+        refusal(DataError, tmp_path, text, *words, missing="drop")
+
+
 def test_takes_settings_over(tmp_path: Path) -> None:
     data = read(tmp_path, HOURS, time="t", stride=4, short="drop", scaling="recording")
     assert (data.stride, data.drops_short, data.scaled_apart) == (4, True, True)
