@@ -174,10 +174,10 @@ def _write_card(
     """Write what is known beside the arrays; ``found`` is the audit and the fingerprint."""
     channels = len(recordings.channels)
     truth_mean, truth_scale = _scale_of_truths(recordings, targets, sides, scaling)
-    origins = recordings.origins
+    names, origins = recordings.whole_names, recordings.origins
     used = set(origins[targets.recordings].tolist())  # others have no training row
     apart = {
-        recordings.whole_names[place]: (_floats(scaling.mean[place]), _floats(scaling.scale[place]))
+        names[place]: (_floats(scaling.mean[place]), _floats(scaling.scale[place]))
         for place, _, _ in scaling.parts(recordings)
         if scaling.apart and place in used
     }
@@ -196,7 +196,7 @@ def _write_card(
         truth_mean=truth_mean,
         truth_scale=truth_scale,
         scaled_apart=apart,
-        recordings=() if recordings.clips else recordings.names,
+        recordings=() if recordings.clips else tuple(names[number] for number in origins),
         cut_from=()
         if len(recordings.wholes) == len(recordings.starts)
         else tuple(np.searchsorted(origins, origins).tolist()),

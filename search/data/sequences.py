@@ -81,7 +81,8 @@ class SequenceCard:
         truth_scale: What each variable was then divided by, likewise.
         scaled_apart: For each recording that was scaled by its own training rows, its name,
             means and scales; empty where all share ``mean`` and ``scale``.
-        recordings: The recordings' names, in the order of their numbers; empty for clips.
+        recordings: The recordings' names, in the order of their numbers, of a piece that of the
+            recording that gaps cut it from; empty for clips.
         step: The time from one row to the next, in nanoseconds, or ``None``.
         cut_from: For each recording the number of the first piece of that which gaps cut it from;
             empty where nothing was cut.

@@ -209,7 +209,7 @@ class Answering:
         return float(self.facts.get(f"threshold_recording_{number}", general))
 
     def _known(self, recording: str) -> str:
-        known = list(self.facts["scaled_apart"] or self.facts["recordings"])
+        known = list(dict.fromkeys(self.facts["scaled_apart"] or self.facts["recordings"]))
         if recording not in known:
             names = [*map(repr, known[:NAMED]), *(["..."] if len(known) > NAMED else [])]
             raise AnsweringError(

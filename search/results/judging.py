@@ -87,9 +87,9 @@ def group_answers(
         return
     # A clip of an array is named by its place, which says nothing of another array's.
     known = (apart or facts["recordings"]) if facts["data"]["source"] != "arrays" else ()
-    wholes = recordings.origins[owners]
+    wholes, names = recordings.origins[owners], recordings.whole_names
     for number in np.unique(wholes):
-        some, name = np.flatnonzero(wholes == number), recordings.whole_names[number]
+        some, name = np.flatnonzero(wholes == number), names[number]
         if normal_rows is not None:
             yield _know(recordings, int(number), normal_rows, bool(apart)), some
         elif name in known:
