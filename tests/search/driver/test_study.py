@@ -19,7 +19,7 @@ from search.driver.storage import open_storage, study_lock
 from search.driver.study import StudySummary, run_study
 from search.driver.tracking.store import KIND, STUDY, search_runs, store_uri
 from search.driver.trials import Trials, read_row
-from search.errors import ConfigError, DataError, StudyError, TrackingError
+from search.errors import ConfigError, DataError, ServiceAway, StudyError
 from search.messages import Outcome
 from search.results.audit import audit_study
 from search.results.studies import load_study
@@ -419,7 +419,7 @@ def test_kerastuners_own_hyperresnet_runs_unchanged(storage_folder: Path, tmp_pa
         pytest.param({"limits": {"parameters": 10}}, ConfigError, r"limits.parameters", id="size"),
         pytest.param(
             {"tracking": {"uri": "http://127.0.0.1:9"}},
-            TrackingError,
+            ServiceAway,
             r"tracking.uri",
             id="tracking",
         ),
