@@ -24,6 +24,7 @@ from search.driver.progress import View
 from search.driver.provenance import describe_study
 from search.driver.repeats import draw_sides
 from search.driver.requests import Room, ask_workers, list_space
+from search.driver.tracking.records import choose_environment
 from search.driver.tracking.store import (
     CONTINUES,
     KIND,
@@ -90,12 +91,14 @@ class _Recorded:
     """What MLflow knows of one training, whose ``kind`` is trial, repeat or refit.
 
     ``curve`` is of ``metric``, by its name in MLflow. A repeat has ``epochs`` that it was to train for, and the hash of the ``targets`` that scored it. ``began`` is the
-    trial that it continues, whose seed it has, or itself.
+    trial that it continues, whose seed it has, or itself. ``environment`` is what it ran on last, by the
+    names of the tags.
     """
 
     kind: str
     config: StudyConfig
     study: Run
+    environment: Mapping[str, str]
     number: int
     began: int
     metric: str
@@ -183,18 +186,15 @@ def reproduce_trial(run_id: str, *, folder: Path, uri: str | None, view: View) -
 
         (ended,) = ask_workers(room, set(ready), [order], TrialEnded, "Training again", hear)
         tags = describe_study(config, "", data.card, next(iter(ready.values())))
-    names = [
-        name for name in tags if name.startswith("version.") or name in ("device", "git.commit")
-    ]
-    before = recorded.study.data.tags
+    before = recorded.environment
     return Reproduction(
         metric=metric,
         recorded=recorded.curve,
         again=again,
         changed={
-            name: (before.get(name, "unknown"), tags[name])
-            for name in names
-            if before.get(name, "unknown") != tags[name]
+            name: (before.get(name, "unknown"), now)
+            for name, now in choose_environment(tags).items()
+            if before.get(name, "unknown") != now
         },
         reason=ended.reason if len(again) < len(recorded.curve) else "",
     )
@@ -272,6 +272,8 @@ def _find(client: MlflowClient, run_id: str) -> _Recorded:
         kind=tags[KIND],
         config=config,
         study=study,
+        # A run whose beginning did not arrive has none of its own: the study's is its last launch's.
+        environment={**choose_environment(study.data.tags), **choose_environment(tags)},
         number=int(tags[TRIAL]),
         began=int(first),
         metric=metric,

@@ -28,6 +28,7 @@ from search.driver.tracking.records import (
     as_metrics,
     as_params,
     as_tags,
+    choose_environment,
     list_datasets,
     now_ms,
     strip_colours,
@@ -103,7 +104,7 @@ def open_tracker(
         study: The study's name.
         config: Where it is kept; an experiment that is missing is made.
         folder: The storage folder, which keeps the artifacts unless a server does.
-        tags: Tags of the study's run.
+        tags: Tags of the study's run; those that say what it runs on go to the run of each training too.
         params: Parameters of the study's run. MLflow lets none be changed: where a continued
             study has another value, the tag ``now.<name>`` holds it.
 
@@ -133,7 +134,7 @@ def open_tracker(
         client.log_batch(run.info.run_id, params=new, tags=as_tags({**words, **changed}))
         client.log_inputs(run.info.run_id, datasets=list_datasets(tags, params))
     spool = Spool(spool_path(folder, study), config.max_spool_mb * _MIB)
-    return MlflowTracker(client, study, run, spool, say)
+    return MlflowTracker(client, study, run, spool, say, choose_environment(tags))
 
 
 def check_name(*, study: str, config: TrackingConfig, folder: Path) -> None:
@@ -179,12 +180,15 @@ class MlflowTracker:
         run: Run,
         spool: Spool,
         say: Callable[[str], None],
+        environment: Mapping[str, str],
     ) -> None:
         self.experiment_id = run.info.experiment_id
         self.run_id = run.info.run_id
         self._client = client
         self._study = study
         self._say = say
+        # Goes with each record: what waits for the store is delivered by another launch.
+        self._environment = dict(environment)
         self._run_ids: dict[int, str] = {}
         self._next_epochs: dict[int, int] = {}
         self._begun: set[int] | None = None
@@ -203,7 +207,8 @@ class MlflowTracker:
         if self._begun is not None and number not in self._begun:
             self._begun.add(number)
             self._new.add(number)
-        self._send("start", number=number, promotion=promotion and asdict(promotion))
+        told = promotion and asdict(promotion)
+        self._send("start", number=number, promotion=told, environment=self._environment)
 
     def log_built(self, number: int, built: CandidateBuilt) -> None:
         """Record the parameters, the size of the model and what the space clipped."""
@@ -231,15 +236,19 @@ class MlflowTracker:
     def log_repeat(self, repeat: Repeat, ended: TrialEnded, curve: Sequence[EpochReport]) -> None:
         """Record one training of a complete trial's candidate after the search, in its own run."""
         what = {"number": repeat.number, "repeat": repeat.repeat, "targets": repeat.targets}
-        reports = [asdict(report) for report in curve]
-        self._send("repeat", **what, ended=asdict(ended), curve=reports)
+        self._send("repeat", **what, **self._describe_training(ended, curve))
 
     def log_refit(
         self, number: int, look: int, ended: TrialEnded, curve: Sequence[EpochReport]
     ) -> None:
         """Record the training that a look at the test targets is for, in its own run."""
+        self._send("refit", number=number, look=look, **self._describe_training(ended, curve))
+
+    def _describe_training(
+        self, ended: TrialEnded, curve: Sequence[EpochReport]
+    ) -> dict[str, object]:
         reports = [asdict(report) for report in curve]
-        self._send("refit", number=number, look=look, ended=asdict(ended), curve=reports)
+        return {"ended": asdict(ended), "curve": reports, "environment": self._environment}
 
     def log_baseline(self, name: str, scores: Mapping[str, float]) -> None:
         """Record what a naive predictor scores on the same targets, in a run of its own."""
@@ -312,19 +321,21 @@ class MlflowTracker:
             words = {"promotion": told["reason"], CONTINUES: f"{told['number']:03d}"}
         else:
             words = {}
+        words |= record.get("environment", {})  # an earlier version's record has none
         if number in self._new:
             self._new.discard(number)  # if the answer is lost, it is looked for
             run = self._create_run({**tags, **words}, name, time_ms)
             self._held[number], self._next_epochs[number] = {}, 0
         else:
-            run = self._open_run(tags, name, time_ms)
+            run = self._open_run(tags, name, time_ms, words)
             self._go_on(run, words)
         self._run_ids[number] = run.info.run_id
 
     def _go_on(self, run: Run, words: Mapping[str, str]) -> None:
         """Let a run that may have ended before be that of a running trial."""
-        if words:
-            self._client.log_batch(run.info.run_id, tags=as_tags(words))
+        new = {name: word for name, word in words.items() if run.data.tags.get(name) != word}
+        if new:
+            self._client.log_batch(run.info.run_id, tags=as_tags(new))
         if run.info.status != "RUNNING":
             self._client.update_run(run.info.run_id, status="RUNNING")
         for name in {"outcome", "reason", _NOTE} & set(run.data.tags):
@@ -386,7 +397,9 @@ class MlflowTracker:
             number = f"{row['number']:03d}"
             opened = {KIND: "trial", TRIAL: number}
             # One that is missing: its beginning did not arrive.
-            run = held.get(number) or self._open_run(opened, f"trial {number}", record["time_ms"])
+            run = held.get(number) or self._open_run(
+                opened, f"trial {number}", record["time_ms"], {}
+            )
             if run.data.tags.get("outcome") == row["outcome"]:
                 continue
             kept = {name: row[name] for name in row.keys() & TrialEnded.__dataclass_fields__.keys()}
@@ -409,7 +422,7 @@ class MlflowTracker:
     ) -> None:
         """Keep a training that is over in a run of its own."""
         time_ms = record["time_ms"]
-        run = self._open_run(tags, name, time_ms)
+        run = self._open_run(tags, name, time_ms, record.get("environment", {}))
         if run.info.status == "RUNNING":
             points = [
                 point
@@ -426,7 +439,7 @@ class MlflowTracker:
 
     def _deliver_baseline(self, record: Record) -> None:
         tags = {KIND: "baseline", BASELINE: record["name"]}
-        run = self._open_run(tags, record["name"], record["time_ms"])
+        run = self._open_run(tags, record["name"], record["time_ms"], {})
         if run.info.status == "RUNNING":
             metrics = as_metrics(record["scores"], record["time_ms"])
             self._client.log_batch(run.info.run_id, metrics)
@@ -517,11 +530,18 @@ class MlflowTracker:
             self._next_epochs[number] = max((point.step for point in points), default=-1) + 1
         return self._next_epochs[number]
 
-    def _open_run(self, tags: Mapping[str, str], name: str, time_ms: int) -> Run:
-        """Find a nested run by its tags, or create it: a lost answer must not make a second one."""
+    def _open_run(
+        self, tags: Mapping[str, str], name: str, time_ms: int, words: Mapping[str, str]
+    ) -> Run:
+        """Find a nested run by its tags, or create it: a lost answer must not make a second one.
+
+        One that is created has the ``words`` for tags too.
+        """
         tags = {STUDY: self._study, **tags}
         runs = search_runs(self._client, [self.experiment_id], tags)
-        return _keep_one(self._client, runs) if runs else self._create_run(tags, name, time_ms)
+        if runs:
+            return _keep_one(self._client, runs)
+        return self._create_run({**tags, **words}, name, time_ms)
 
     def _create_run(self, tags: Mapping[str, str], name: str, time_ms: int) -> Run:
         tags = {STUDY: self._study, **tags, "mlflow.parentRunId": self.run_id}

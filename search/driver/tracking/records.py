@@ -84,6 +84,22 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def choose_environment(tags: Mapping[str, str]) -> dict[str, str]:
+    """Choose those of a study's tags that say what a training runs on: commit, versions, device.
+
+    Args:
+        tags: Tags of the study's run, as this launch found them.
+
+    Returns:
+        Theirs, which each run of a training has too: a later launch may find others.
+    """
+    return {
+        name: value
+        for name, value in tags.items()
+        if name in ("device", "git.commit") or name.startswith("version.")
+    }
+
+
 def list_datasets(tags: Mapping[str, str], params: Mapping[str, str]) -> list[DatasetInput]:
     """Write a study's data as MLflow shows the data sets of a run.
 

@@ -45,12 +45,14 @@ BUILT = CandidateBuilt(
 )
 
 
-def open_study(folder: Path, *, uri: str | None = None, seed: str = "0") -> MlflowTracker:
+def open_study(
+    folder: Path, *, uri: str | None = None, seed: str = "0", commit: str = "abc"
+) -> MlflowTracker:
     return open_tracker(
         study="har",
         config=TrackingConfig(uri=uri),
         folder=folder,
-        tags={"lookback.direction": "maximize", "git.commit": "abc"},
+        tags={"lookback.direction": "maximize", "git.commit": commit},
         params={"seed": seed},
         say=print,
     )
@@ -317,6 +319,33 @@ def test_a_run_whose_making_was_not_answered_is_not_made_twice(
     assert not lost
     assert (trial.info.status, trial.data.metrics["value"]) == ("FINISHED", 0.6)
     assert [step for step, _ in history(storage_folder, trial, "objective")] == [0, 1]
+
+
+def test_each_training_names_what_it_ran_on_last_whatever_a_later_launch_runs_on(
+    storage_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = TrialEnded(outcome=Outcome.COMPLETE, value=0.6, best_epoch=1, epochs=2)
+    first = open_study(storage_folder, commit="first")
+    run_trial(first, 0, ended)
+    run_trial(first, 1, TrialEnded(outcome=Outcome.INTERRUPTED, epochs=2))
+    first.log_refit(0, 1, ended, [report(0)])
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "note_delivered", lambda self, end: None)
+        first.close("KILLED")
+    second = open_study(storage_folder, commit="second")
+    second.reconcile([TrialRow(number=0, outcome=Outcome.COMPLETE, value=0.6)])
+    second.start_trial(1)
+    again = Repeat(number=0, repeat=0, seed=0, outcome="complete", targets="0abc")
+    second.log_repeat(again, ended, [report(0)])
+    second.close("FINISHED")
+
+    def commits(kind: str) -> dict[str, str]:
+        runs = find_runs(storage_folder, kind=kind)
+        return {run.data.tags[TRIAL]: run.data.tags["git.commit"] for run in runs}
+
+    assert commits("trial") == {"000": "first", "001": "second"}
+    assert commits("refit") == {"000": "first"}
+    assert commits("repeat") == {"000": "second"}
 
 
 def test_a_changed_setting_of_a_continued_study_is_a_tag(storage_folder: Path) -> None:

@@ -84,11 +84,16 @@ def test_another_curve_is_told_with_what_is_not_as_it_was(folder: Path) -> None:
     run = find_runs(folder, "trial")[0]
     client = MlflowClient(store_uri(None, folder))
     client.log_metric(run.info.run_id, "val_accuracy", 0.123, step=2, timestamp=2**41)
-    client.set_tag(run.data.tags["mlflow.parentRunId"], "version.keras", "2.0")
+    study = run.data.tags["mlflow.parentRunId"]
+    client.set_tag(run.info.run_id, "version.keras", "2.0")
+    client.set_tag(study, "version.keras", "1.0")  # by a later launch, of other trials
+    client.delete_tag(run.info.run_id, "version.numpy")
+    client.set_tag(study, "version.numpy", "0.9")
     words = [sys.executable, SCRIPT, run.info.run_id, "--storage.folder", folder]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert "version.keras was 2.0 and is 3." in done.stdout
+    assert "version.numpy was 0.9 and is " in done.stdout
     assert "The curve is another: 3 epochs of accuracy differ by up to" in done.stdout
 
 
