@@ -112,7 +112,8 @@ class _Recorded:
 def reproduce_trial(run_id: str, *, folder: Path, uri: str | None, view: View) -> Reproduction:
     """Train a trial, one of its repeats or its refit again from what MLflow knows of it.
 
-    It is trained for as many epochs as were recorded, on as many workers' share of the machine.
+    It is trained for as many epochs as were recorded: by one of as many workers as shared the machine
+    where they were processes, else by one that has all of it.
 
     Args:
         run_id: The run of a trial, of a repeat, or of a refit, whose curve is the training loss.
@@ -158,7 +159,9 @@ def reproduce_trial(run_id: str, *, folder: Path, uri: str | None, view: View) -
             if drawn and drawn[0].targets_hash("validation") == recorded.targets:
                 place = drawn[1]
         work.mkdir(parents=True, exist_ok=True)
-        executor = ProcessExecutor(choose_slots(config.workers.count))
+        # Ray's workers had each what the cluster gave it, the inline one this machine.
+        shared = config.workers.executor == "processes"
+        executor = ProcessExecutor(choose_slots(config.workers.count) if shared else 1)
         stack.callback(executor.stop)
         executor.start(WorkerSetup(config=config, data=place, weights=work, log=work / "log"))
         room = Room(

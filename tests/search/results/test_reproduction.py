@@ -3,15 +3,18 @@
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 from fakes import QuietView
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from studies import wave_study
 
+from search.driver.executors.processes import ProcessExecutor
 from search.driver.study import run_study
 from search.driver.tracking.store import KIND, LOOK, PARAMETERS, TRIAL, search_runs, store_uri
 from search.errors import StudyError
@@ -144,6 +147,32 @@ def test_a_damaged_study_file_is_named(folder: Path) -> None:
             reproduce_trial(run.info.run_id, folder=folder, uri=None, view=QuietView())
     finally:
         client.log_text(study.info.run_id, whole, "waves.toml")
+
+
+def test_what_a_cluster_trained_is_trained_again_by_one_worker(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    class Counted(ProcessExecutor):
+        def __init__(self, slots: int) -> None:
+            started.append(slots)
+            super().__init__(slots)
+
+    client = MlflowClient(store_uri(None, folder))
+    (study,) = find_runs(folder, "study")
+    run = find_runs(folder, "trial")[1]
+    text = Path(client.download_artifacts(study.info.run_id, "waves.toml")).read_text()
+    settings = tomllib.loads(text)
+    settings["workers"] |= {"executor": "ray", "count": 16}
+    monkeypatch.setattr("search.results.reproduction.ProcessExecutor", Counted)
+    try:
+        client.log_text(study.info.run_id, tomli_w.dumps(settings), "waves.toml")
+        found = reproduce_trial(run.info.run_id, folder=folder, uri=None, view=QuietView())
+    finally:
+        client.log_text(study.info.run_id, text, "waves.toml")
+    assert found.same
+    assert started == [1]
 
 
 def test_other_data_are_refused(folder: Path) -> None:
