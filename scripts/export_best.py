@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from search.disk import is_full
 from search.errors import SearchError
 from search.results.export import Export, export_best
 from search.results.formats import ASKED, list_sizes
@@ -47,6 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except SearchError as exc:
         print(exc, file=sys.stderr)
+        return 2
+    except OSError as exc:
+        if not is_full(exc):
+            raise
+        place = f" for {exc.filename}" if exc.filename else ""
+        print(f"No room is left{place}. Make some and run it again.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped. Run it again to go on.", file=sys.stderr)

@@ -1,6 +1,7 @@
 """A disk that is full: whoever has to write waits until there is room, and says so once."""
 
 import errno
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -11,6 +12,8 @@ PAUSE_SECONDS = 1.0
 FULL = (errno.ENOSPC, errno.EDQUOT)
 CUT_SHORT = "requested and"
 """How NumPy says that it wrote less of an array than it should: it tells no reason."""
+WORDS = tuple(os.strerror(code) for code in FULL)
+"""How TensorFlow says it, in an error of its own."""
 Result = TypeVar("Result")
 
 
@@ -25,6 +28,8 @@ def is_full(error: BaseException | None) -> bool:
     """
     while error is not None:
         if isinstance(error, OSError) and (error.errno in FULL or CUT_SHORT in str(error)):
+            return True
+        if any(words in str(error) for words in WORDS):
             return True
         if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
             return True

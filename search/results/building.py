@@ -20,6 +20,7 @@ from mlflow.types import ParamSchema, ParamSpec
 
 from search.config import make_config
 from search.data.sequences import Array, Side
+from search.disk import is_full
 from search.errors import StudyError
 from search.messages import Member, WorkerSetup
 from search.results import answering
@@ -228,6 +229,8 @@ def _blamed_on(space: str) -> Iterator[None]:
     try:
         yield
     except Exception as exc:  # a person's own layers may raise anything
+        if is_full(exc):
+            raise
         raise StudyError(
             f"space must build a model that Keras can save: {type(exc).__name__}: "
             f"{str(exc).strip()} Received: space={space!r}."

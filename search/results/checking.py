@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from search.disk import is_full
 from search.errors import StudyError
 from search.results.comparison import compare, load_samples
 from search.results.formats import REGISTERED, Checked
@@ -36,6 +37,8 @@ def check_formats(*, samples: str, space: str, places: Mapping[str, str]) -> dic
             predict, module = load_predictor(name, place, space)
             found[name] = compare(predict, answers if name == REGISTERED else known)
         except Exception as exc:  # loading runs a person's own layers, which may raise anything
+            if is_full(exc):
+                raise
             raise StudyError(
                 f"space must build a model that can be loaded again: {type(exc).__name__}: "
                 f"{str(exc).strip()} Received: space={space!r}, {name} of its model. Decorate "

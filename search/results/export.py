@@ -98,6 +98,7 @@ def export_best(
 
     Raises:
         ConfigError: If the study's settings or its space cannot be read any more.
+        OSError: If a disk is full.
         ServiceAway: If its database does not answer.
         StudyError: If there is nothing to export, or the formats do not agree.
         TrackingError: If the tracking store cannot be opened.

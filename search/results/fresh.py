@@ -1,5 +1,6 @@
 """A function called in a fresh Python process, which shares nothing with this one but files."""
 
+import errno
 import json
 import os
 import pkgutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from search.disk import is_full
 from search.driver.executors.starting import (
     bury,
     leave_with_parent,
@@ -100,6 +102,7 @@ class FreshProcess:
 
         Raises:
             StudyError: If the function raised an error that the person can mend.
+            OSError: If a disk was full, with the file's name where that is known.
             ProcessFailed: If it ended in any other way; with its traceback.
             TimeoutError: If it took longer.
         """
@@ -114,6 +117,8 @@ class FreshProcess:
             raise ProcessFailed(self._function, self._code, log) from None
         if "mistake" in reply:
             raise StudyError(reply["mistake"])
+        if "full" in reply:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), reply["full"])
         return reply["result"]
 
 
@@ -138,4 +143,9 @@ def answer_one_call(
         reply = {"result": called(**arguments)}
     except SearchError as exc:
         reply = {"mistake": str(exc)}
+    except Exception as exc:
+        if not is_full(exc):
+            raise
+        file = getattr(exc, "filename", None)
+        reply = {"full": file and str(file)}
     line.send_bytes(json.dumps(reply).encode())

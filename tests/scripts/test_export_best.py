@@ -1,3 +1,5 @@
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +31,24 @@ def test_it_prints_what_was_written_and_how_far_it_agrees(
     size = (folder / "exports" / "small" / "model.keras").stat().st_size
     assert f"  {'model.keras':20} {size:>12,} bytes" in lines
     assert lines[-1] == "Registered in MLflow: models:/small@champion (version 1)."
+
+
+def test_a_disk_that_gets_full_while_it_writes_is_nobody_elses_fault(
+    tmp_path: Path, store_template: Path
+) -> None:
+    folder, small = tmp_path / "runs", tmp_path / "runs" / "exports"
+    run_small_study(folder, store_template, "small")
+    small.mkdir()
+    mount = shutil.which("mount")
+    command = [mount, "-t", "tmpfs", "-o", "size=64k", "tmpfs", small]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small file system")
+    try:
+        done = run_script("small", "--storage.folder", str(folder))
+    finally:
+        subprocess.run(["umount", small], check=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"No room is left.*\. Make some and run it again\.\n", done.stderr)
 
 
 def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path) -> None:

@@ -218,6 +218,7 @@ def test_another_error_is_nobody_s_wait(tmp_path: Path) -> None:
         (OSError(errno.EACCES, "Permission denied"), False),
         (sqlite3.OperationalError("database or disk is full"), True),
         (sqlite3.OperationalError("database is locked"), False),
+        (RuntimeError("{{node SaveV2}} part-00000; No space left on device"), True),
         (None, False),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from search.disk import is_full
 from search.results.fresh import FreshProcess, ProcessFailed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
@@ -23,6 +24,13 @@ def test_what_a_function_raises_is_named_in_one_line_and_shown_in_whole() -> Non
         process.call(s=3)
     assert caught.value.reason == "AttributeError: 'int' object has no attribute 'split'"
     assert "Traceback" in str(caught.value)
+
+
+def test_a_full_disk_is_no_failure_of_the_function() -> None:
+    full = pytest.raises(OSError, match="No space left on device")
+    with FreshProcess("shutil:copyfile") as process, full as caught:
+        process.call(src=__file__, dst="/dev/full")
+    assert is_full(caught.value)
 
 
 def test_a_process_that_aborts_is_told_by_its_signal() -> None:
