@@ -5,7 +5,7 @@ import importlib.util
 import tempfile
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -38,7 +38,7 @@ CHECK = "search.results.checking:check_formats"
 CONVERT = "search.results.conversion:convert_model"
 COMPARE = "search.results.comparison:compare_format"
 CONVERSION_SECONDS = 600.0
-"""An unrolled LSTM of many steps can keep the converter busy for hours."""
+"""An unrolled LSTM of many steps can keep the converter, or who loads what it wrote, busy for hours."""
 NOT_ASKED = "export.formats does not name it."
 NOT_INSTALLED = "the export extra is not installed. Export again by `scripts/run --extra export …`."
 NOT_CONVERTED = "it is converted by TensorFlow, which is not installed."
@@ -221,11 +221,25 @@ def _check(
 
 
 def _convert(wanted: AbstractSet[str], space: str, room: Path) -> dict[str, Comparison | str]:
-    """Write the formats of other runtimes that are wanted, at once, and compare each."""
-    left_out = dict.fromkeys(CONVERTED.keys() - wanted, NOT_ASKED)
-    with ThreadPoolExecutor() as pool:  # each thread waits for processes
-        replies = pool.map(lambda name: _convert_one(name, space, room), sorted(wanted))
-        return {**left_out, **dict(zip(sorted(wanted), replies, strict=True))}
+    """Write the formats of other runtimes that are wanted, at once, and compare each.
+
+    Of those that cannot be had it is said why: not every runtime knows every layer.
+    """
+    found: dict[str, Comparison | str] = dict.fromkeys(CONVERTED.keys() - wanted, NOT_ASKED)
+    source = str(room / "export" / KERAS)
+    with ExitStack() as stack:  # which ends, on Ctrl-C too, those that are still at work
+        converters = {}
+        for name in sorted(wanted):
+            lack = _find_lack(name)
+            if lack:
+                found[name] = lack
+                continue
+            converter = stack.enter_context(FreshProcess(CONVERT, KERAS_BACKEND="tensorflow"))
+            converter.ask(name=name, source=source, space=space, place=str(room / name))
+            converters[name] = converter
+        for name, converter in converters.items():
+            found[name] = _compare(name, converter, room)
+    return found
 
 
 def _join(
@@ -246,27 +260,30 @@ def _join(
     )
 
 
-def _convert_one(name: str, space: str, room: Path) -> Comparison | str:
-    """Write one format, or say why it cannot be had: not every runtime knows every layer."""
+def _find_lack(name: str) -> str:
+    """Say what is not installed that a format is written by, or nothing."""
     if not HAS_TENSORFLOW:
         return NOT_CONVERTED
-    if not all(importlib.util.find_spec(library) for library in CONVERTED[name]):
-        return NOT_INSTALLED
-    export, place = room / "export", room / name
+    installed = all(importlib.util.find_spec(library) for library in CONVERTED[name])
+    return "" if installed else NOT_INSTALLED
+
+
+def _compare(name: str, converter: FreshProcess, room: Path) -> Comparison | str:
+    """Wait until one format is written and compare it, or say why it cannot be had."""
+    place = room / name
     try:
-        with FreshProcess(CONVERT, KERAS_BACKEND="tensorflow") as converter:
-            arguments = {"source": str(export / KERAS), "space": space, "place": str(place)}
-            converter.call(CONVERSION_SECONDS, name=name, **arguments)
+        converter.answer(CONVERSION_SECONDS)
         with FreshProcess(COMPARE) as comparer:
-            reply = comparer.call(name=name, place=str(place), samples=str(room / SAMPLES))
+            comparer.ask(name=name, place=str(place), samples=str(room / SAMPLES))
+            reply = comparer.answer(CONVERSION_SECONDS)
     except ProcessFailed as exc:
         return f"the model cannot be written in it: {exc.reason}"
     except TimeoutError:
-        return f"writing it took longer than {CONVERSION_SECONDS:g} s."
+        return f"writing or loading it took longer than {CONVERSION_SECONDS:g} s."
     found = Comparison(**reply)
     if not found.difference <= TOLERANCES[name]:
         return f"its predictions differ by {found.difference:.3g}, above {TOLERANCES[name]:g}."
-    place.rename(export / name)
+    place.rename(room / "export" / name)
     return found
 
 

@@ -5,7 +5,9 @@ import json
 import os
 import pkgutil
 import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -90,12 +92,21 @@ class FreshProcess:
             self._code = bury(self._process)
         self._log.unlink()
 
-    def call(self, seconds: float | None = None, /, **arguments: Any) -> Any:
-        """Call the function and wait for what it returns.
+    def ask(self, **arguments: Any) -> None:
+        """Call the function, and wait for nothing.
 
         Args:
-            seconds: How long to wait; ``None`` for as long as it takes.
             **arguments: Its arguments, as JSON.
+        """
+        self._asked = time.monotonic()
+        with suppress(ConnectionError):  # it has ended: ``answer`` tells how
+            self._line.send_bytes(json.dumps(arguments).encode())
+
+    def answer(self, seconds: float | None = None) -> Any:
+        """Wait for what the function returns that was asked.
+
+        Args:
+            seconds: How long it may take since it was asked; ``None`` for as long as it takes.
 
         Returns:
             Its result, as JSON.
@@ -106,9 +117,9 @@ class FreshProcess:
             ProcessFailed: If it ended in any other way; with its traceback.
             TimeoutError: If it took longer.
         """
+        left = None if seconds is None else max(0.0, self._asked + seconds - time.monotonic())
         try:
-            self._line.send_bytes(json.dumps(arguments).encode())
-            if not self._line.poll(seconds):
+            if not self._line.poll(left):
                 raise TimeoutError(f"{self._function} took longer than {seconds:g} s.")
             reply = json.loads(self._line.recv_bytes())
         except (EOFError, ConnectionError):
@@ -120,6 +131,23 @@ class FreshProcess:
         if "full" in reply:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), reply["full"])
         return reply["result"]
+
+    def call(self, **arguments: Any) -> Any:
+        """Call the function and wait for what it returns, as long as it takes.
+
+        Args:
+            **arguments: Its arguments, as JSON.
+
+        Returns:
+            As ``answer``.
+
+        Raises:
+            StudyError: As ``answer``, and so the others.
+            OSError: Likewise.
+            ProcessFailed: Likewise.
+        """
+        self.ask(**arguments)
+        return self.answer()
 
 
 def answer_one_call(

@@ -3,9 +3,13 @@
 import hashlib
 import http
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,7 +31,7 @@ from search.errors import StudyError, TrackingError
 from search.results.building import build_model
 from search.results.checking import check_formats
 from search.results.comparison import BATCHES
-from search.results.export import NOT_INSTALLED, Export, export_best
+from search.results.export import NOT_INSTALLED, Export, _convert, export_best
 from search.results.formats import CONVERTED, FORMATS, KERAS, TOLERANCES
 from search.results.registry import (
     CANDIDATE,
@@ -209,6 +213,33 @@ def test_what_is_not_installed_is_said_with_the_command(
     export = export_best("small", folder=folder)
     assert export.left_out == dict.fromkeys(CONVERTED, NOT_INSTALLED)
     assert "scripts/run --extra export" in (export.folder / "README.md").read_text()
+
+
+def test_ctrl_c_ends_what_is_being_converted_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.results.export.CONVERTED", dict.fromkeys(CONVERTED, ()))
+    monkeypatch.setattr("search.results.export.CONVERT", "exports:convert_for_ever")
+
+    def interrupt() -> None:
+        while len([*tmp_path.glob("*.begun")]) < len(CONVERTED):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        _convert(CONVERTED.keys(), "sensor", tmp_path)
+
+
+def test_a_runtime_that_does_not_get_through_it_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.results.export.CONVERTED", {"model.onnx": ()})
+    monkeypatch.setattr("search.results.export.CONVERT", "builtins:dict")
+    monkeypatch.setattr("search.results.export.COMPARE", "exports:compare_for_ever")
+    monkeypatch.setattr("search.results.export.CONVERSION_SECONDS", 5.0)
+    found = _convert({"model.onnx"}, "sensor", tmp_path)
+    assert found == {"model.onnx": "writing or loading it took longer than 5 s."}
 
 
 def test_the_card_says_what_was_scored_and_how_often(export: Export) -> None:

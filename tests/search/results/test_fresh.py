@@ -42,7 +42,8 @@ def test_a_process_that_aborts_is_told_by_its_signal() -> None:
 def test_a_function_that_takes_too_long_is_ended() -> None:
     late = pytest.raises(TimeoutError, match=r"signal:pause took longer than 0\.1 s")
     with FreshProcess("signal:pause") as process, late:
-        process.call(0.1)
+        process.ask()
+        process.answer(0.1)
     assert process._code == -signal.SIGKILL
 
 
