@@ -30,6 +30,7 @@ from search.results.formats import (
     EXAMPLE,
     HAS_TENSORFLOW,
     KERAS,
+    LOADED_DATA,
     LOADER,
     REGISTERED,
     SAMPLES,
@@ -192,7 +193,7 @@ def _write_registered(place: Path, raw: Array, answer: Any) -> None:
     By a loader of ours and not by MLflow's own for Keras: raw rows are scaled and answers read, and
     the files are compared with their checksums before Keras opens them in its safe mode.
     """
-    room = place / "registering"
+    room = place / LOADED_DATA
     room.mkdir()
     sums = []
     for name in (answering.MODEL, answering.PREPROCESSING):

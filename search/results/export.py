@@ -112,7 +112,7 @@ def export_best(
         FileLock(place.with_name(f".{name}.lock")),
         tempfile.TemporaryDirectory(dir=place.parent, prefix=".writing-") as aside,
         FreshProcess(BUILD) as builder,
-        FreshProcess(CHECK) as checker,
+        FreshProcess(CHECK, MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false") as checker,
     ):
         room = Path(aside)
         registry = open_registry(winner, folder.absolute(), uri)

@@ -25,6 +25,8 @@ HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
 """Whether a SavedModel can be written: JAX runs without TensorFlow too."""
 LOADER = "lookback_answering"
 """What the file that answers is called in the registered model, where it is a module by itself."""
+LOADED_DATA = "registering"
+"""What the folder that it reads is called there."""
 EXAMPLE = "example.npz"
 CARD = "README.md"
 SAMPLES = "samples.npz"

@@ -14,6 +14,7 @@ from mlflow.entities import LoggedModel, LoggedModelOutput, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from mlflow.pyfunc import CODE, DATA, FLAVOR_NAME, MAIN
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from search.driver.tracking.store import (
@@ -29,7 +30,7 @@ from search.driver.tracking.store import (
 from search.errors import StudyError
 from search.results import answering
 from search.results.browsing import find_study
-from search.results.formats import LOADER
+from search.results.formats import LOADED_DATA, LOADER
 from search.results.winner import Winner
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -50,6 +51,10 @@ PACKAGE = "lookback.package_sha256"
 """Of the version's files that are loaded, as they were registered."""
 LOADED = ("MLmodel", "code", "data")
 """What MLflow reads where it loads a registered model: what to run, the code, and what that reads."""
+RUN = {MAIN: LOADER, CODE: "code", DATA: f"data/{LOADED_DATA}"}
+"""What a registered model's MLmodel has MLflow run, and on what."""
+DESCRIBED = {"env", "python_version", "streamable"}
+"""What else it may say, of which nothing is run."""
 
 
 READER_DIGEST = hashlib.sha256(Path(answering.__file__).read_bytes()).hexdigest()
@@ -138,7 +143,9 @@ class Registry:
         # Compiled by whoever loaded the store's own files: nothing of it is known to be ours.
         for cache in [*package.rglob("__pycache__")]:
             shutil.rmtree(cache)
-        if _hash_files(package) != version.tags.get(PACKAGE) or not _has_our_code(package):
+        known = _hash_files(package) == version.tags.get(PACKAGE)
+        # Whoever may write the files may write the version's tags too.
+        if not known or not _has_our_code(package) or not _runs_our_code(package):
             raise StudyError(
                 f"The registered model must have the files that it was registered with. Received: "
                 f"others in version {version.version} of {self.name!r}. Delete that version in "
@@ -298,6 +305,16 @@ def _has_our_code(package: Path) -> bool:
     if reader is None or len(found) > 1:
         return False
     return hashlib.sha256(reader.read_bytes()).hexdigest() == READER_DIGEST
+
+
+def _runs_our_code(package: Path) -> bool:
+    """Whether MLflow would run the code that a registered model brings, and nothing else."""
+    try:
+        flavor = Model.load(package).flavors[FLAVOR_NAME]
+        said = {name: value for name, value in flavor.items() if name not in DESCRIBED}
+    except Exception:  # noqa: BLE001 - a file of somebody else's may break MLflow's reading in any way
+        return False
+    return said == RUN and not flavor.get("streamable")
 
 
 def open_registry(winner: Winner, folder: Path, uri: str | None) -> Registry:

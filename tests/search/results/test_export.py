@@ -5,6 +5,7 @@ import http
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,9 +39,11 @@ from search.results.registry import (
     CHAMPION,
     FINGERPRINT,
     METRIC,
+    PACKAGE,
     STUDY_RUN,
     VALUE,
     Standing,
+    _hash_files,
     open_registry,
 )
 from search.results.winner import load_winner
@@ -395,6 +398,42 @@ def test_files_that_were_not_registered_are_not_loaded(
             registry.fetch(version, tmp_path / "other")
     finally:
         file.unlink() if before is None else file.write_bytes(before)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("loader_module: lookback_answering", "loader_module: mlflow.sklearn"),
+        ("data: data/registering", "data: input_example.json"),
+        ("code: code", "code: data"),
+        ("streamable: false", "streamable: true"),
+        ("streamable: false", "predict_fn: __init__"),
+        ("python_function:", "sklearn:"),
+        ("flavors:", "- flavors:"),
+    ],
+)
+def test_files_that_have_others_code_run_are_not_loaded_whatever_the_version_says(
+    folder: Path, export: Export, tmp_path: Path, before: str, after: str
+) -> None:
+    registry = open_registry(load_winner("small", folder), folder, None)
+    version = registry.find_version()
+    assert version is not None
+    store = Path(str(version.source).removeprefix("file://"))
+    shutil.rmtree(store / "code" / "__pycache__", ignore_errors=True)
+    file, tag = store / "MLmodel", version.tags[PACKAGE]
+    text = file.read_text()
+    assert text.count(before) == 1
+    try:
+        file.write_text(text.replace(before, after))
+        registry.client.set_model_version_tag("small", version.version, PACKAGE, _hash_files(store))
+        version = registry.find_version()
+        assert version is not None
+        with pytest.raises(StudyError, match="files that it was registered with"):
+            registry.fetch(version, tmp_path / "other")
+    finally:
+        file.write_text(text)
+        registry.client.set_model_version_tag("small", version.version, PACKAGE, tag)
+    registry.fetch(registry.find_version(), tmp_path / "own")
 
 
 def test_a_version_is_compared_by_what_is_known_by_now(folder: Path, export: Export) -> None:
