@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -82,7 +83,8 @@ def export_best(
     """Export the winner's model, or its members' mean as one model, without training again.
 
     It is written aside, loaded in a fresh process and compared. Only a good export gets its name,
-    in the place of an older one, and only a good one is registered; the same trial once.
+    in the place of an older one, and only a good one is registered; the same trial once. What a
+    person put beside an older one is kept.
 
     Args:
         study: The study's name.
@@ -100,7 +102,8 @@ def export_best(
         ConfigError: If the study's settings or its space cannot be read any more.
         OSError: If a disk is full.
         ServiceAway: If its database does not answer.
-        StudyError: If there is nothing to export, or the formats do not agree.
+        StudyError: If there is nothing to export, the formats do not agree, or a person's own file in
+            the export's folder has a name that the new one needs.
         TrackingError: If the tracking store cannot be opened.
     """
     winner = load_winner(study, folder.absolute(), trial)
@@ -127,14 +130,13 @@ def export_best(
         standing = registry.compare()
         registered = (standing.alias, hide_credentials(registry.uri))
         _write_papers(winner, built, checked, room / "export", registered)
+        if place.exists():
+            _keep_others(place, room / "export")
         if held:
             registry.update(held)
         version = held or registry.register(package, winner)
         registry.crown(version, standing.alias)
-        if place.exists():
-            _keep_others(place, room / "export")
-            place.rename(room / "replaced")
-        (room / "export").rename(place)
+        _replace(place, room / "export", room / "replaced")
     return Export(
         folder=place,
         trials=tuple(member.number for member in winner.members),
@@ -177,13 +179,36 @@ def _list_exported(place: Path) -> set[str]:
 
 
 def _keep_others(place: Path, export: Path) -> None:
-    """Move what somebody else put into an old export's folder into the new one's."""
+    """Copy what somebody else put into an old export's folder into the new one's.
+
+    Raises:
+        StudyError: If the new one has something of that name.
+    """
     known = _list_exported(place)
     for path in [path for path in place.rglob("*") if path.is_file()]:
         name = path.relative_to(place)
-        if name.as_posix() not in known and not (export / name).exists():
-            (export / name).parent.mkdir(parents=True, exist_ok=True)
-            path.rename(export / name)
+        if name.as_posix() in known:
+            continue
+        if (export / name).exists() or any((export / part).is_file() for part in name.parents):
+            raise StudyError(
+                f"The export's folder must hold nothing else of a name that the export needs. "
+                f"Received: {str(path)!r}, which no export wrote. Move it away. Nothing was replaced or "
+                f"registered."
+            )
+        (export / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, export / name)
+
+
+def _replace(place: Path, export: Path, old: Path) -> None:
+    """Give a new export its name, and move an older one away; on any error it is put back."""
+    try:
+        if place.exists():
+            place.rename(old)
+        export.rename(place)
+    except BaseException:
+        if old.exists() and not place.exists():
+            old.rename(place)
+        raise
 
 
 def _build(builder: FreshProcess, winner: Winner, room: Path) -> Built:

@@ -32,7 +32,14 @@ from search.errors import StudyError, TrackingError
 from search.results.building import build_model
 from search.results.checking import check_formats
 from search.results.comparison import BATCHES
-from search.results.export import NOT_INSTALLED, Export, _convert, export_best
+from search.results.export import (
+    NOT_INSTALLED,
+    Export,
+    _convert,
+    _keep_others,
+    _replace,
+    export_best,
+)
 from search.results.formats import CONVERTED, FORMATS, KERAS, TOLERANCES
 from search.results.registry import (
     CANDIDATE,
@@ -300,6 +307,39 @@ def test_a_second_export_replaces_the_folder_and_makes_no_second_version(
     assert str(version.version) == export.version
     assert replace(again, milliseconds={}) == replace(export, milliseconds={})
     assert [path.name for path in again.folder.parent.iterdir() if path.is_dir()] == ["small"]
+
+
+def test_a_persons_own_file_is_never_replaced(export: Export, folder: Path) -> None:
+    sums, own = export.folder / "SHA256SUMS", export.folder / "README.md"
+    before = sums.read_text()
+    others = [line for line in before.splitlines(keepends=True) if not line.endswith("README.md\n")]
+    sums.write_text("".join(others))  # as if an export without a card had been before
+    try:
+        with pytest.raises(StudyError, match=r"README\.md', which no export wrote. Move it away"):
+            export_best("small", folder=folder, formats=[])
+        assert own.is_file()
+        assert sums.read_text() == "".join(others)
+    finally:
+        sums.write_text(before)
+
+
+def test_a_persons_own_files_stay_until_the_new_export_has_its_name(tmp_path: Path) -> None:
+    place, export = tmp_path / "small", tmp_path / "export"
+    (place / "plots").mkdir(parents=True)
+    (place / "plots" / "own.txt").write_text("somebody's own")
+    (place / "SHA256SUMS").touch()
+    export.mkdir()
+    _keep_others(place, export)
+    for kept in (place, export):
+        assert (kept / "plots" / "own.txt").read_text() == "somebody's own"
+    shutil.rmtree(export)
+    with pytest.raises(FileNotFoundError):
+        _replace(place, export, tmp_path / "replaced")
+    assert (place / "plots" / "own.txt").is_file()
+    export.mkdir()
+    (export / "plots").touch()
+    with pytest.raises(StudyError, match=r"own\.txt', which no export wrote"):
+        _keep_others(place, export)
 
 
 def test_a_served_model_answers_raw_windows_as_the_script_does(
