@@ -90,6 +90,8 @@ def _launch(config: StudyConfig, again: str) -> int:
 
         report = write_report(config.name, **place)
         console.print(f"Report: {report.path}")
+        if report.not_kept:
+            console.print(f"Not kept with the study's run: {report.not_kept}")
     uri = store_uri(config.tracking.uri, config.storage.folder)
     address = uri.rstrip("/") if uri.startswith("http") else f"http://{HOST}:{choose_port(None)}"
     if config.tracking.uri is None:

@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("Stopped. Run it again to go on.", file=sys.stderr)
         return INTERRUPTED
     print(f"{report.path}: {len(report.figures)} figures.")
+    if report.not_kept:
+        print(f"Not kept with the study's run: {report.not_kept}", file=sys.stderr)
     return 0
 
 

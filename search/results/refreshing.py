@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from search.errors import SearchError
-from search.results.fresh import FreshProcess
+from search.results.fresh import FreshProcess, ProcessFailed
 
 WRITE = "search.results.refreshing:write_once"
 
@@ -30,8 +30,9 @@ def keep_report(name: str, *, folder: Path, uri: str | None, seconds: float) -> 
 
     def write() -> None:
         while not over.wait(seconds):
-            # No trial yet, or a store that is away: the next page will do, and the last one tells.
-            with FreshProcess(WRITE) as process, suppress(SearchError):
+            # No trial yet, a store that is away, a disk that is full or a process that the system ended:
+            # the next page will do, and the last one tells.
+            with suppress(SearchError, ProcessFailed, OSError), FreshProcess(WRITE) as process:
                 process.call(name=name, folder=str(folder), uri=uri)
 
     thread = threading.Thread(target=write, name="report", daemon=True)

@@ -9,8 +9,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from mlflow import MlflowClient
-
 from search.config import make_config
 from search.driver.examining import TABLES
 from search.driver.leaderboard import LEADERS, count_outcomes, write_parameters
@@ -26,7 +24,7 @@ from search.driver.tracking.store import (
     translate_errors,
 )
 from search.driver.trials import read_row
-from search.errors import StudyError
+from search.errors import StudyError, hide_credentials
 from search.messages import Table
 from search.results.browsing import find_study
 from search.results.figures import PICTURES
@@ -54,10 +52,12 @@ class Report:
     Attributes:
         path: The file.
         figures: The titles of the figures that it shows.
+        not_kept: Why it, or a finalist's page, is not kept with its run; else empty.
     """
 
     path: Path
     figures: tuple[str, ...]
+    not_kept: str = ""
 
 
 def write_report(name: str, *, folder: Path, uri: str | None = None) -> Report:
@@ -69,7 +69,7 @@ def write_report(name: str, *, folder: Path, uri: str | None = None) -> Report:
         uri: Address of the MLflow store; ``None`` for the folder's own.
 
     Returns:
-        The page. A study that still runs has one too.
+        The page. A study that still runs has one too, and one whose artifact store does not take it.
 
     Raises:
         ConfigError: If the study was begun by a version whose settings are others, or what talks to its
@@ -116,10 +116,16 @@ def write_report(name: str, *, folder: Path, uri: str | None = None) -> Report:
             f"The report must be a file that can be written: {exc.strerror}. "
             f"Received: {str(path)!r}."
         ) from None
-    with translate_errors(address):
-        client.log_text(run.run_id, text, ARTIFACT)
-        _log_pictures(client, notes.get(TABLES, {}), run_ids)
-    return Report(path=path, figures=figures)
+    pages = [(run.run_id, text, ARTIFACT), *_write_finalists_pages(notes.get(TABLES, {}), run_ids)]
+    not_kept = ""
+    try:
+        for page in pages:
+            client.log_text(*page)
+    except Exception as exc:  # noqa: BLE001 - an artifact store raises the errors of its own library
+        with translate_errors(address):
+            client.get_run(run.run_id)  # raises where the tracking store is away as well
+        not_kept = hide_credentials(f"{type(exc).__name__}: {exc}")
+    return Report(path=path, figures=figures, not_kept=not_kept)
 
 
 def _replace(path: Path, text: str) -> None:
@@ -131,17 +137,17 @@ def _replace(path: Path, text: str) -> None:
         written.replace(path)
 
 
-def _log_pictures(
-    client: MlflowClient, tables: Mapping[str, Mapping[str, Table]], run_ids: Mapping[int, str]
-) -> None:
-    """Keep with the run of each finalist how the search's model does on validation."""
+def _write_finalists_pages(
+    tables: Mapping[str, Mapping[str, Table]], run_ids: Mapping[int, str]
+) -> Iterator[tuple[str, str, str]]:
+    """Write for the run of each finalist how the search's model does on validation: run, page, name."""
     for number, own in tables.items():
         if int(number) not in run_ids:  # has not arrived, as where the store was away
             continue
         title = f"Trial {number} on the validation targets"
         parts, titles = write_pictures(draw_tables(own, "validation"))
         if titles:
-            client.log_text(run_ids[int(number)], write_page(title, parts), FINALIST_ARTIFACT)
+            yield run_ids[int(number)], write_page(title, parts), FINALIST_ARTIFACT
 
 
 def _write_head(record: StudyRecord, notes: Mapping[str, Any]) -> Iterator[str]:

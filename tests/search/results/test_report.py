@@ -1,5 +1,6 @@
 """One page holds what is known of a study, and draws it without a network."""
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import optuna
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from playwright.sync_api import sync_playwright
 
 from search.config import make_config
@@ -22,7 +24,7 @@ from search.driver.storage import open_storage
 from search.driver.tracking.mlflow_tracker import open_tracker
 from search.driver.tracking.store import store_uri
 from search.driver.trials import RECORD, STATES
-from search.errors import StudyError
+from search.errors import StudyError, TrackingError
 from search.messages import CandidateBuilt, EpochReport, Outcome, TrialEnded
 from search.results.browsing import find_study
 from search.results.figures import (
@@ -42,7 +44,7 @@ from search.results.findings import (
     describe_pruning,
     find_edges,
 )
-from search.results.fresh import FreshProcess
+from search.results.fresh import FreshProcess, ProcessFailed
 from search.results.refreshing import keep_report
 from search.results.report import write_report
 
@@ -427,19 +429,46 @@ def test_a_study_that_is_not_there_yet_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries: list[str] = []
-    third = threading.Event()
+    another = threading.Event()
 
     class Counted(FreshProcess):
-        def call(self, *arguments: Any, **named: Any) -> Any:
+        def __init__(self, function: str) -> None:
+            if not tries:
+                tries.append("")
+                raise OSError(errno.ENOSPC, "No space left on device")
+            super().__init__(function)
+
+        def call(self, **named: Any) -> Any:
             tries.append(named["name"])
             if len(tries) == 3:
-                third.set()
-            return super().call(*arguments, **named)
+                raise ProcessFailed("function", -9, "")
+            if len(tries) == 4:
+                another.set()
+            return super().call(**named)
 
     monkeypatch.setattr("search.results.refreshing.FreshProcess", Counted)
     with keep_report("fights", folder=tmp_path, uri=None, seconds=0.01):
-        assert third.wait(200)
+        assert another.wait(200)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_that_the_artifact_store_does_not_take_is_written_all_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacks_library(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'boto3'")
+
+    monkeypatch.setattr(MlflowClient, "log_text", lacks_library)
+    report = write_report("fights", folder=folder)
+    assert report.not_kept == "ModuleNotFoundError: No module named 'boto3'"
+    assert report.path.is_file()
+
+    def is_away(*_: object) -> None:
+        raise MlflowException("no answer")
+
+    monkeypatch.setattr(MlflowClient, "get_run", is_away)
+    with pytest.raises(TrackingError, match="no answer"):
+        write_report("fights", folder=folder)
 
 
 def test_an_unknown_study_is_answered_with_the_nearest(folder: Path) -> None:
