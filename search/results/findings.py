@@ -145,18 +145,26 @@ def describe_pruning(record: StudyRecord) -> str:
         record: The study.
 
     Returns:
-        One sentence.
+        One sentence. A pruned trial that another one goes on with saved nothing by its own end.
     """
-    pruned = [row for row in record.rows if row.outcome is Outcome.PRUNED]
+    gone_on = {row.continues for row in record.rows}
+    ended = [row for row in record.rows if row.outcome is Outcome.PRUNED]
+    pruned = [row for row in ended if row.number not in gone_on]
     full = [row.epochs for row in record.leaders]
-    if not pruned or not full:
-        return "No trial was pruned." if not pruned else "No trial is complete to compare with."
+    if not ended:
+        return "No trial was pruned."
+    if not pruned:
+        return "Every trial that was pruned went on later."
+    if not full:
+        return "No trial is complete to compare with."
+    more = len(ended) - len(pruned)
     mean = sum(full) / len(full)
-    spent = sum(row.own_epochs for row in pruned)
+    spent = sum(row.epochs for row in pruned)
     saved = max(0.0, mean * len(pruned) - spent)
     return (
-        f"{len(pruned)} of {len(record.rows)} trials were pruned after {spent} epochs; complete ones "
-        f"took {mean:.1f} on average, so that about {saved:.0f} epochs were saved, on top of "
+        f"{len(pruned)} of {len(record.rows)} trials were pruned after {spent} epochs"
+        f"{f' ({more} more went on later)' if more else ''}; complete ones took "
+        f"{mean:.1f} on average, so that about {saved:.0f} epochs were saved, on top of "
         f"the {sum(row.own_epochs for row in record.rows)} that were trained."
     )
 

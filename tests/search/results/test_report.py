@@ -184,6 +184,19 @@ def test_what_pruning_saved_is_measured_by_complete_trials(record: StudyRecord) 
     )
 
 
+def test_a_pruned_trial_that_another_one_goes_on_with_saved_nothing(record: StudyRecord) -> None:
+    second = TrialRow(
+        number=7, outcome=Outcome.COMPLETE, value=0.6, epochs=3, continues=2, begun_at=1
+    )
+    went_on = replace(record, rows=[*record.rows, second])
+    assert describe_pruning(went_on) == "Every trial that was pruned went on later."
+    third = replace(second, outcome=Outcome.PRUNED, epochs=2)
+    assert describe_pruning(replace(record, rows=[*record.rows, third])).startswith(
+        "1 of 8 trials were pruned after 2 epochs (1 more went on later); complete ones took 3.0 on "
+        "average, so that about 1 epochs were saved"
+    )
+
+
 def make_record(values: list[float], weights: list[int]) -> StudyRecord:
     """A study of complete trials with these values and weights, after finalists took 90 s more."""
     study = optuna.create_study(direction="maximize")
