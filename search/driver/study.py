@@ -356,8 +356,13 @@ def _closed_with_status(tracker: Tracker) -> Iterator[list[Ending]]:
 
 
 def _write_study_file(config: StudyConfig, folder: Path) -> str:
-    """Write the settings of this launch as a study file that can be launched."""
+    """Write the settings of this launch as a study file that can be launched.
+
+    Aside first: who reads the study meanwhile finds its store by this file.
+    """
     folder.mkdir(exist_ok=True)
     text = tomli_w.dumps(dump_settings(config))
-    (folder / f"{config.name}.toml").write_text(text, encoding="utf-8")
+    aside = folder / f"{config.name}.toml.unfinished"
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(folder / f"{config.name}.toml")
     return text

@@ -26,8 +26,8 @@ def load_study(name: str, folder: Path) -> LeadingStudy:
     Raises:
         ConfigError: If what talks to the study's database is not installed.
         ServiceAway: If the database does not answer, now or when the study is read.
-        StudyError: If there is no such folder or study, Optuna's store is broken, or the folder holds
-            links.
+        StudyError: If there is no such folder or study, its file is damaged, Optuna's store is broken,
+            or the folder holds links.
     """
     uri = find_uri(name, folder)
     storage = _read_file(folder) if uri is None else open_postgres(uri, stays=False)
@@ -51,12 +51,26 @@ def find_uri(name: str, folder: Path) -> str | None:
 
     Returns:
         The address; ``None`` for the storage folder's own file.
+
+    Raises:
+        StudyError: If the study file is damaged.
     """
     for path in (folder / "studies").glob("*.toml"):
         if path.stem == name:
-            uri: str | None = tomllib.loads(path.read_text()).get("storage", {}).get("uri")
-            return uri
+            return _read_uri(path)
     return None
+
+
+def _read_uri(path: Path) -> str | None:
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as exc:
+        raise StudyError(
+            f"storage.folder must hold the study's file whole: {exc}. Received: {str(path)!r}. Copy it "
+            f"from the study's run in MLflow, or remove it where storage.uri was left out."
+        ) from None
+    uri: str | None = settings.get("storage", {}).get("uri")
+    return uri
 
 
 def _read_file(folder: Path) -> RDBStorage:

@@ -1,5 +1,6 @@
 """Studies from end to end: real data, real Keras in real processes, real stores."""
 
+import errno
 import json
 import sqlite3
 from contextlib import closing
@@ -16,7 +17,7 @@ from studies import differences, small_study, wave_study
 from search.driver.loop import Ending
 from search.driver.mirror import MirroredStorage
 from search.driver.storage import open_storage, study_lock
-from search.driver.study import StudySummary, run_study
+from search.driver.study import StudySummary, _write_study_file, run_study
 from search.driver.tracking.store import KIND, STUDY, search_runs, store_uri
 from search.driver.trials import Trials, read_row
 from search.errors import ConfigError, DataError, ServiceAway, StudyError
@@ -326,6 +327,22 @@ def test_a_study_is_not_continued_with_other_settings(
     config = wave_study(summary.config.data.path, summary.config.storage.folder, **settings)
     with pytest.raises(StudyError, match=message):
         run_study(config, QuietView())
+
+
+def test_a_study_file_is_replaced_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_study(tmp_path)
+    whole = _write_study_file(config, tmp_path)
+
+    def write_half(path: Path, text: str, **_: str) -> None:
+        path.write_bytes(text.encode()[: len(text) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", write_half)
+    with pytest.raises(OSError, match="No space left"):
+        _write_study_file(config, tmp_path)
+    assert (tmp_path / "small.toml").read_text() == whole
 
 
 def test_a_second_driver_is_refused(finished: tuple[StudySummary, QuietView]) -> None:
