@@ -154,10 +154,11 @@ def _make_exports(folder: Path) -> Path:
     exports = folder / "exports"
     try:
         exports.mkdir(exist_ok=True)
+        tempfile.TemporaryFile(dir=exports).close()
     except OSError as exc:
         raise StudyError(
             f"storage.folder must be a folder that can be written: {exc.strerror}. "
-            f"Received: storage.folder={str(folder)!r}."
+            f"Received: {str(exports)!r}."
         ) from None
     return exports
 

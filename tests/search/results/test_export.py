@@ -37,6 +37,7 @@ from search.results.export import (
     Export,
     _convert,
     _keep_others,
+    _make_exports,
     _replace,
     export_best,
 )
@@ -340,6 +341,12 @@ def test_a_persons_own_files_stay_until_the_new_export_has_its_name(tmp_path: Pa
     (export / "plots").touch()
     with pytest.raises(StudyError, match=r"own\.txt', which no export wrote"):
         _keep_others(place, export)
+
+
+def test_an_exports_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "exports").symlink_to("/proc/self")  # where root cannot either
+    with pytest.raises(StudyError, match=r"folder that can be written: .*exports'"):
+        _make_exports(tmp_path)
 
 
 def test_a_served_model_answers_raw_windows_as_the_script_does(
