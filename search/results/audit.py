@@ -66,7 +66,7 @@ def audit_study(name: str, *, folder: Path, uri: str | None = None) -> tuple[Tri
         ConfigError: If what talks to the study's database is not installed.
         ServiceAway: If that database does not answer.
         StudyError: If Optuna or MLflow has no such study, or Optuna's store is broken.
-        TrackingError: If the MLflow store cannot be opened, or does not answer.
+        TrackingError: If the MLflow store cannot be opened; ServiceAway if it is a server that does not answer.
     """
     held = load_study(name, folder)
     # A queued trial was not begun, so MLflow has not heard of it.

@@ -58,7 +58,7 @@ def link_study(name: str | None, uri: str, address: str, project: str | None = N
 
     Raises:
         StudyError: If there is no such study.
-        TrackingError: If the store cannot be opened.
+        TrackingError: If the store cannot be opened; ServiceAway if it is a server that does not answer.
     """
     client = open_client(uri)
     study = find_study(client, name, project)
@@ -81,7 +81,7 @@ def find_study(
 
     Raises:
         StudyError: If there is no such study.
-        TrackingError: If the store does not answer.
+        TrackingError: If the store does not answer; ServiceAway if it is a server.
     """
     with translate_errors(client.tracking_uri):
         experiment_ids = [

@@ -104,7 +104,7 @@ def export_best(
         ServiceAway: If its database does not answer.
         StudyError: If there is nothing to export, the formats do not agree, or a person's own file in
             the export's folder has a name that the new one needs.
-        TrackingError: If the tracking store cannot be opened.
+        TrackingError: If the tracking store cannot be opened; ServiceAway if it is a server that does not answer.
     """
     winner = load_winner(study, folder.absolute(), trial)
     name = study if not winner.chosen else f"{study}@trial_{trial}"

@@ -107,7 +107,7 @@ class Registry:
             The newest one, or ``None``.
 
         Raises:
-            TrackingError: If the store does not answer.
+            TrackingError: If the store does not answer; ServiceAway if it is a server.
         """
         with translate_errors(self.uri):
             versions = self.client.search_model_versions(f"name = '{self.name}'")
@@ -213,7 +213,7 @@ class Registry:
             The alias that the version gets, and why it is not the champion.
 
         Raises:
-            TrackingError: If the store does not answer.
+            TrackingError: If the store does not answer; ServiceAway if it is a server.
         """
         if self.chosen:
             return Standing(
@@ -330,7 +330,7 @@ def open_registry(winner: Winner, folder: Path, uri: str | None) -> Registry:
 
     Raises:
         StudyError: If the store has no such study or trial.
-        TrackingError: If the store cannot be opened.
+        TrackingError: If the store cannot be opened; ServiceAway if it is a server that does not answer.
     """
     name, address = winner.config.name, store_uri(uri, folder)
     client = open_client(address)

@@ -77,7 +77,7 @@ def write_report(name: str, *, folder: Path, uri: str | None = None) -> Report:
         ServiceAway: If that database does not answer.
         StudyError: If Optuna or MLflow has no such study, no trial has begun, or the page cannot be
             written.
-        TrackingError: If the MLflow store cannot be opened or does not answer.
+        TrackingError: If the MLflow store cannot be opened; ServiceAway if it is a server that does not answer.
     """
     study = load_study(name, folder)
     notes = study.user_attrs

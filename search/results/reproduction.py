@@ -129,7 +129,7 @@ def reproduce_trial(run_id: str, *, folder: Path, uri: str | None, view: View) -
         DataError: If the data cannot be read any more.
         StudyError: If there is no such run, it is none of a trial, it has no epoch, or the data are
             not those that it was trained on.
-        TrackingError: If the store cannot be opened or does not answer.
+        TrackingError: If the store cannot be opened; ServiceAway if it is a server that does not answer.
         WorkerBug: If a worker cannot.
     """
     address = store_uri(uri, folder)

@@ -114,7 +114,7 @@ def open_tracker(
         A tracker whose study is RUNNING.
 
     Raises:
-        TrackingError: If the store cannot be opened.
+        TrackingError: If the store cannot be opened; ServiceAway if it is a server that does not answer.
     """
     ready_store(config, folder)
     address = store_uri(config.uri, folder)
@@ -146,7 +146,8 @@ def check_name(*, study: str, config: TrackingConfig, folder: Path) -> None:
         folder: The storage folder.
 
     Raises:
-        TrackingError: If the store cannot be opened, or holds a study of that name.
+        TrackingError: If the store cannot be opened, or holds a study of that name; ServiceAway if it is a
+            server that does not answer.
     """
     address = store_uri(config.uri, folder)
     path = sqlite_path(address)

@@ -51,7 +51,8 @@ def open_client(uri: str) -> MlflowClient:
         A client that has talked to the store once.
 
     Raises:
-        TrackingError: If the store is missing or does not answer as one.
+        TrackingError: If the store is missing or does not answer as one; ServiceAway if it is a server that
+            does not answer.
     """
     path = sqlite_path(uri)
     if path is not None and not path.is_file():
