@@ -237,9 +237,15 @@ def test_ctrl_c_ends_what_is_being_converted_at_once(
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        _convert(CONVERTED.keys(), "sensor", tmp_path)
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background has none
+    try:
+        threading.Thread(target=interrupt, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            _convert(CONVERTED.keys(), "sensor", tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_runtime_that_does_not_get_through_it_is_left_out(
