@@ -64,12 +64,12 @@ def find_uri(name: str, folder: Path) -> str | None:
 def _read_uri(path: Path) -> str | None:
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as exc:
+        uri: str | None = settings.get("storage", {}).get("uri")
+    except (ValueError, AttributeError) as exc:  # AttributeError: of a section that is none
         raise StudyError(
             f"storage.folder must hold the study's file whole: {exc}. Received: {str(path)!r}. Copy it "
             f"from the study's run in MLflow, or remove it where storage.uri was left out."
         ) from None
-    uri: str | None = settings.get("storage", {}).get("uri")
     return uri
 
 

@@ -8,7 +8,7 @@ from search.errors import StudyError
 from search.results.studies import find_uri
 
 
-@pytest.mark.parametrize("damaged", [b"[storage", b"name = '\xff'"])
+@pytest.mark.parametrize("damaged", [b"[storage", b"name = '\xff'", b"storage = 3"])
 def test_a_damaged_study_file_is_named(tmp_path: Path, damaged: bytes) -> None:
     path = tmp_path / "studies" / "pump.toml"
     path.parent.mkdir()
