@@ -111,9 +111,8 @@ class RayExecutor:
         Raises:
             ServiceAway: If the cluster does not answer any more, here as in all that follows.
         """
-        if not isinstance(
-            message, Answer | Verdict
-        ):  # a file on the network is looked at once an order
+        # Once an order: the file may be on the network.
+        if not isinstance(message, Answer | Verdict):
             log = self._log(slot)
             self._logged[slot] = log.stat().st_size if log.exists() else 0
         with self._reaching():
@@ -173,9 +172,8 @@ class RayExecutor:
     def stop(self) -> None:
         """End all actors at once, and Ray where it was started here."""
         with suppress(ServiceAway), self._reaching():
-            for actor in (
-                () if self._gone else self._actors.values()
-            ):  # else Ray would look for another cluster
+            # Without one, Ray would look for another cluster.
+            for actor in () if self._gone else self._actors.values():
                 self._ray.kill(actor)
         self._actors.clear()
         self._waited.clear()
